@@ -1,0 +1,171 @@
+"""What a run may use: limits, and the service that a model name, a key and the environment mean."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Literal
+
+import msgspec
+
+from wingbeat.engine.route import DEFAULT_TIMEOUT_S
+from wingbeat.errors import ConfigurationError
+from wingbeat.ledgers.retry import DEFAULT_MAX_ATTEMPTS
+from wingbeat.providers.gemini import DEFAULT_BASE_URL, is_gemini_name
+
+DEFAULT_CONCURRENCY = 64
+"""Most requests in flight when no rate limit is known."""
+
+MOST_CONCURRENCY = 2000
+"""Most requests in flight by default when a rate limit is known: a minute's quota, if that is less."""
+
+MOST_LANES = 100_000
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    How much a run may use at once, by the minute, by the day, and in all. None means: not limited, not known.
+
+    Args:
+        rpm: Most requests a minute.
+        tpm: Most input tokens a minute.
+        rpd: Most requests a day, counted from the start of the run.
+        concurrency: Most requests in flight. By default 64, or a minute's quota when ``rpm`` is given (2,000 at most).
+        lanes: Most records carried at once; a lane that backs off holds no slot, so lanes may outnumber slots.
+            By default as many as ``concurrency``.
+        max_cost: Most US dollars.
+        timeout_s: Longest wait for one reply, in seconds.
+        record_timeout_s: Longest time from a record's first request to its outcome, in seconds.
+        max_attempts: Most requests for one record; refusals for quota do not count.
+    """
+
+    rpm: float | None = None
+    tpm: float | None = None
+    rpd: float | None = None
+    concurrency: int | None = None
+    lanes: int | None = None
+    max_cost: float | None = None
+    timeout_s: float = DEFAULT_TIMEOUT_S
+    record_timeout_s: float | None = None
+    max_attempts: int = DEFAULT_MAX_ATTEMPTS
+
+    def __post_init__(self) -> None:
+        for name in ("rpm", "tpm", "rpd", "max_cost", "timeout_s", "record_timeout_s"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < 1e15:
+                raise ConfigurationError(f"{name} must be above zero, not {value!r}")
+        for name in ("concurrency", "lanes", "max_attempts"):
+            value = getattr(self, name)
+            if value is not None and not 1 <= value <= MOST_LANES:
+                raise ConfigurationError(f"{name} must be from 1 to {MOST_LANES:,}, not {value!r}")
+
+    @property
+    def most_in_flight(self) -> int:
+        """Most requests in flight."""
+        if self.concurrency is not None:
+            return self.concurrency
+        if self.rpm is None:
+            return DEFAULT_CONCURRENCY
+        return int(min(MOST_CONCURRENCY, max(8, self.rpm)))
+
+    @property
+    def most_lanes(self) -> int:
+        """Most records carried at once."""
+        return max(self.lanes or 0, self.most_in_flight)
+
+
+class Service(msgspec.Struct, frozen=True):
+    """
+    Whom to ask, as a model name, options and environment say.
+
+    Args:
+        kind: ``gemini`` for the real service, ``sim`` for the bundled simulator.
+        model: The model's own name.
+        base_url: Where to send; None for the simulator that is started for the run.
+        api_version: Path segment of the API version, or None for the codec's default.
+        key: The API key; never shown.
+        warnings: What the user should know, in one line each.
+    """
+
+    kind: Literal["gemini", "sim"]
+    model: str
+    base_url: str | None
+    api_version: str | None
+    key: str
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def route_name(self) -> str:
+        """Route and model, as written into every output row."""
+        return f"{self.kind}/{self.model}"
+
+    def __repr__(self) -> str:
+        return f"<Service {self.route_name} at {self.base_url or 'the bundled simulator'}>"
+
+    __str__ = __repr__
+
+
+def find_service(
+    model: str,
+    *,
+    base_url: str | None = None,
+    api_version: str | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Service:
+    """
+    Work out which service a model name means.
+
+    Args:
+        model: ``gemini/NAME``, a bare Gemini name, or ``sim/NAME`` for the simulator.
+        base_url: As the vendor's own client takes it: without the API version.
+        api_version: As the vendor's own client takes it: ``v1``, ``v1beta``.
+        environment: Environment variables; the process's own by default. The names are the vendor's:
+            GOOGLE_API_KEY before GEMINI_API_KEY, GOOGLE_GEMINI_BASE_URL, GOOGLE_GENAI_API_VERSION.
+
+    Raises:
+        ConfigurationError: The name means no service, or there is no key.
+    """
+    env = os.environ if environment is None else environment
+    kind, name = _split(model)
+    version = api_version or env.get("GOOGLE_GENAI_API_VERSION") or None
+    version = "v1beta" if version == "beta" else version
+    if kind == "sim":
+        return Service("sim", name, None, version, "simulated")
+    key, warnings = _key(env)
+    url = base_url or env.get("GOOGLE_GEMINI_BASE_URL") or DEFAULT_BASE_URL
+    return Service("gemini", name, url, version, key, warnings)
+
+
+def _split(model: str) -> tuple[Literal["gemini", "sim"], str]:
+    kind, slash, name = model.partition("/")
+    name = name.removeprefix("models/")
+    if kind == "sim" and slash and name:
+        if not is_gemini_name(name):
+            raise ConfigurationError(
+                f"the simulator has no model {name!r}", hint="name a Gemini model: sim/gemini-2.5-flash"
+            )
+        return "sim", name
+    if kind == "gemini" and slash and name:
+        return "gemini", name
+    if is_gemini_name(model):
+        return "gemini", model.removeprefix("models/")
+    raise ConfigurationError(
+        f"unknown model {model!r}",
+        hint="write gemini/NAME or a bare gemini-… name; sim/gemini-2.5-flash asks the bundled simulator",
+    )
+
+
+def _key(env: Mapping[str, str]) -> tuple[str, tuple[str, ...]]:
+    google, gemini = env.get("GOOGLE_API_KEY", "").strip(), env.get("GEMINI_API_KEY", "").strip()
+    key = google or gemini
+    if not key:
+        raise ConfigurationError(
+            "there is no API key for Gemini",
+            hint="set GEMINI_API_KEY (from Google AI Studio); or try the simulator: --model sim/gemini-2.5-flash",
+        )
+    if not key.isascii() or not key.isprintable():
+        name = "GOOGLE_API_KEY" if google else "GEMINI_API_KEY"
+        raise ConfigurationError(f"the key in {name} holds characters that no key has", hint="copy it again")
+    if google and gemini and google != gemini:
+        return key, ("GOOGLE_API_KEY and GEMINI_API_KEY are both set; using GOOGLE_API_KEY, as Google's client does",)
+    return key, ()

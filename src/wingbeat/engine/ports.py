@@ -1,0 +1,56 @@
+"""What the engine needs from the world, as protocols; the command line and the client plug parts in."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from typing import Protocol
+
+from wingbeat.model.answer import Completion, Failure, Outcome
+from wingbeat.model.http import HttpReply, HttpRequest, TransportFailure
+from wingbeat.model.record import Record, Request
+
+
+class Clock(Protocol):
+    """Monotonic seconds and timers; an asyncio event loop is one."""
+
+    def time(self) -> float:
+        """Return monotonic seconds."""
+        ...
+
+
+class Codec(Protocol):
+    """One service's wire format, as pure functions."""
+
+    name: str
+
+    def encode(self, request: Request) -> HttpRequest:
+        """Turn a request into HTTP."""
+        ...
+
+    def decode(self, reply: HttpReply) -> Completion | Failure:
+        """Turn any reply into a completion or a failure; never raises."""
+        ...
+
+
+class Transport(Protocol):
+    """Sends requests; every way to fail comes back as a value."""
+
+    async def send(self, request: HttpRequest, timeout_s: float) -> HttpReply | TransportFailure:
+        """Send one request and read its whole reply within ``timeout_s`` seconds."""
+        ...
+
+
+class Intake(Protocol):
+    """Hands out records one at a time; read only when a lane is free."""
+
+    async def next_record(self) -> Record | None:
+        """Return the next record, or None at the end."""
+        ...
+
+
+class Delivery(Protocol):
+    """Takes outcomes; may make the lane wait, which is how back-pressure reaches the source."""
+
+    def __call__(self, record: Record, outcome: Outcome) -> Awaitable[None] | None:
+        """Take one outcome. An awaitable is awaited before the lane takes its next record."""
+        ...

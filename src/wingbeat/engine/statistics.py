@@ -1,0 +1,103 @@
+"""Counters of a run, updated by lanes and read by progress, summary and events."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+
+from wingbeat.model.answer import Outcome
+
+
+class Statistics:
+    """
+    Count what a run has done. One object is shared by all lanes of a run; plain attributes, read freely.
+
+    Args:
+        rows: Records in the input, or None while unknown.
+        already: Records answered by an earlier run.
+    """
+
+    RECENT_S = 60.0
+
+    def __init__(self, rows: int | None = None, already: int = 0) -> None:
+        self.rows = rows
+        self.already = already
+        self.answered = 0
+        self.failed = 0
+        self.withheld = 0
+        self.shortened = 0
+        self.sent = 0
+        self.refused = 0
+        self.retried = 0
+        self.in_flight = 0
+        self.backing_off = 0
+        self.peak_in_flight = 0
+        self.input_tokens = 0
+        self.output_tokens = 0
+        self.thinking_tokens = 0
+        self.cached_tokens = 0
+        self.cost_usd = 0.0
+        self.unpriced = 0
+        self.failures: Counter[str] = Counter()
+        self._recent: deque[tuple[float, int, int]] = deque()
+        self._recent_requests = 0
+        self._recent_tokens = 0
+
+    def __repr__(self) -> str:
+        return f"<Statistics {self.answered} answered, {self.failed} failed, {self.in_flight} in flight>"
+
+    @property
+    def done(self) -> int:
+        """Records that have an outcome, those of earlier runs included."""
+        return self.already + self.answered + self.failed
+
+    @property
+    def remaining(self) -> int | None:
+        """Records still without an outcome, or None while the input's length is unknown."""
+        return None if self.rows is None else max(0, self.rows - self.done)
+
+    def count_send(self) -> None:
+        """Count one request going out."""
+        self.sent += 1
+        self.in_flight += 1
+        self.peak_in_flight = max(self.peak_in_flight, self.in_flight)
+
+    def count_reply(self, now: float, input_tokens: int) -> None:
+        """Count one request that the service has accepted and answered."""
+        self._recent_requests += 1
+        self._recent_tokens += input_tokens
+        recent = self._recent
+        if recent and now - recent[-1][0] < 0.25:
+            time, requests, tokens = recent[-1]
+            recent[-1] = (time, requests + 1, tokens + input_tokens)
+        else:
+            recent.append((now, 1, input_tokens))
+
+    def count_outcome(self, outcome: Outcome, withheld: bool) -> None:
+        """Count a record's end."""
+        if outcome.error is not None:
+            self.failed += 1
+            self.failures[outcome.error.kind] += 1
+            return
+        self.answered += 1
+        self.withheld += withheld
+        self.shortened += outcome.finish_reason == "MAX_TOKENS"
+        usage = outcome.usage
+        if usage is not None:
+            self.input_tokens += usage.input_tokens
+            self.output_tokens += usage.output_tokens
+            self.thinking_tokens += usage.thinking_tokens
+            self.cached_tokens += usage.cached_tokens
+        if outcome.cost_usd is None:
+            self.unpriced += 1
+        else:
+            self.cost_usd += outcome.cost_usd
+
+    def per_minute(self, now: float, started_at: float) -> tuple[float, float]:
+        """Return answered requests and their input tokens a minute, over the last minute at most."""
+        recent = self._recent
+        while recent and now - recent[0][0] > self.RECENT_S:
+            _, requests, tokens = recent.popleft()
+            self._recent_requests -= requests
+            self._recent_tokens -= tokens
+        span_s = min(self.RECENT_S, max(1.0, now - started_at))
+        return self._recent_requests * 60.0 / span_s, self._recent_tokens * 60.0 / span_s

@@ -1,0 +1,200 @@
+"""The output file: kept in step with the journal, and mended after a crash."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import IO, Protocol
+
+from wingbeat.errors import JournalError
+from wingbeat.journal.store import Journal, OutputMark
+from wingbeat.sinks.formats import TextFormat
+
+
+class Sink(Protocol):
+    """Where outcomes become visible once they are durable."""
+
+    def resume(self) -> None:
+        """Bring the output into step with the journal before anything is added."""
+        ...
+
+    def append(self, lines: Sequence[bytes], seq: int) -> OutputMark:
+        """Add committed rows; return how far the output agrees with the journal now."""
+        ...
+
+    def finish(self) -> None:
+        """Make the output whole at the end of a run, early or not."""
+        ...
+
+
+class AppendedFile:
+    """
+    A file that grows as answers come, in the order in which they were committed.
+
+    After a crash the file may hold rows past the last mark, or half a row: it is cut back to the mark and the rest
+    is written again from the journal, so every committed row stands in it exactly once.
+
+    Args:
+        path: The file.
+        form: Its format.
+        journal: What it shows.
+    """
+
+    def __init__(self, path: Path, form: TextFormat, journal: Journal) -> None:
+        self._path = path
+        self._form = form
+        self._journal = journal
+        self._size = 0
+
+    def resume(self) -> None:
+        """Cut the file back to the last mark and add what the journal holds beyond it."""
+        mark = self._journal.output_mark()
+        size = self._path.stat().st_size if self._path.exists() else 0
+        if mark.size == 0 or size < mark.size or mark.seq > self._journal.last_seq():
+            self._rebuild()
+            return
+        try:
+            os.truncate(self._path, mark.size)
+            self._size = mark.size
+            self._write(self._form.render(line) for line in self._journal.lines(after=mark.seq))
+        except OSError as error:
+            raise _unwritable(self._path, error) from None
+        self._journal.keep(output=OutputMark(self._journal.last_seq(), self._size))
+
+    def append(self, lines: Sequence[bytes], seq: int) -> OutputMark:
+        """Add rows that the journal has just committed."""
+        try:
+            self._write([b"".join(map(self._form.render, lines))])
+        except OSError as error:
+            raise _unwritable(self._path, error) from None
+        return OutputMark(seq, self._size)
+
+    def finish(self) -> None:
+        """Make sure of the last bytes."""
+        self._journal.keep(output=OutputMark(self._journal.last_seq(), self._size))
+
+    def _rebuild(self) -> None:
+        def write(part: Path) -> None:
+            with part.open("wb") as file:
+                file.write(self._form.header)
+                for line in self._journal.lines():
+                    file.write(self._form.render(line))
+
+        replace(self._path, write)
+        self._size = self._path.stat().st_size
+        self._journal.keep(output=OutputMark(self._journal.last_seq(), self._size))
+
+    def _write(self, chunks: Iterable[bytes]) -> None:
+        with self._path.open("ab", buffering=1 << 16) as file:
+            for chunk in chunks:
+                self._size += len(chunk)
+                file.write(chunk)
+
+
+class BuiltFile:
+    """
+    A file written whole when a run ends, early or not: Parquet, and whatever must be in the input's order.
+
+    Args:
+        path: The file.
+        build: Writes a file from journal lines.
+        journal: What it shows.
+        ordered: Whether rows stand in the input's order.
+    """
+
+    def __init__(
+        self, path: Path, build: Callable[[Path, Iterable[bytes]], None], journal: Journal, *, ordered: bool
+    ) -> None:
+        self._path = path
+        self._build = build
+        self._journal = journal
+        self._ordered = ordered
+
+    def resume(self) -> None:
+        """Nothing to do: the file is written at the end."""
+
+    def append(self, lines: Sequence[bytes], seq: int) -> OutputMark:  # noqa: ARG002
+        """Nothing to do: the file is written at the end."""
+        return OutputMark()
+
+    def finish(self) -> None:
+        """Write the file and put it in place in one step."""
+        replace(self._path, lambda part: self._build(part, self._journal.lines(ordered=self._ordered)))
+
+
+class Stream:
+    """
+    An open stream, such as standard output: every row of the run is written to it once, earlier ones first.
+
+    Args:
+        stream: Where rows go.
+        form: Their format.
+        journal: What is shown.
+        ordered: Whether rows wait for the end, to stand in the input's order.
+    """
+
+    def __init__(self, stream: IO[bytes], form: TextFormat, journal: Journal, *, ordered: bool) -> None:
+        self._stream = stream
+        self._form = form
+        self._journal = journal
+        self._ordered = ordered
+        self._shown = 0
+
+    def resume(self) -> None:
+        """Write what earlier runs have answered."""
+        if not self._ordered and not self._shown:
+            self._write([self._form.header, *map(self._form.render, self._journal.lines())])
+            self._shown = self._journal.last_seq()
+
+    def append(self, lines: Sequence[bytes], seq: int) -> OutputMark:  # noqa: ARG002
+        """Write rows that the journal has just committed."""
+        if not self._ordered:
+            self._write(map(self._form.render, lines))
+        return OutputMark()
+
+    def finish(self) -> None:
+        """Write the rows that have waited for their order."""
+        if self._ordered:
+            self._write([self._form.header])
+            self._write(map(self._form.render, self._journal.lines(ordered=True)))
+
+    def _write(self, chunks: Iterable[bytes]) -> None:
+        try:
+            for chunk in chunks:
+                self._stream.write(chunk)
+            self._stream.flush()
+        except OSError as error:
+            raise JournalError(f"can't write to the output stream: {error.strerror or error}") from None
+
+
+def build_text(form: TextFormat) -> Callable[[Path, Iterable[bytes]], None]:
+    """Return a builder of whole text files."""
+
+    def build(path: Path, lines: Iterable[bytes]) -> None:
+        with path.open("wb") as file:
+            file.write(form.header)
+            for line in lines:
+                file.write(form.render(line))
+
+    return build
+
+
+def replace(path: Path, write: Callable[[Path], None]) -> None:
+    """Write a file beside ``path`` and put it in its place in one step, so that no half of it is ever seen."""
+    part = path.with_name(path.name + ".part")
+    try:
+        write(part)
+        with part.open("rb+") as file:
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise _unwritable(path, error) from None
+
+
+def _unwritable(path: Path, error: OSError) -> JournalError:
+    return JournalError(
+        f"can't write `{path}`: {error.strerror or error}",
+        hint="what was answered is kept in the journal; mend the cause and run the same command again",
+    )

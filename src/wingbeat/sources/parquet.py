@@ -1,0 +1,69 @@
+"""Parquet, a batch of rows at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from wingbeat.errors import ConfigurationError, SourceError
+from wingbeat.sources.rows import BadRow, Row
+
+BATCH_ROWS = 1024
+
+
+def import_pyarrow() -> Any:
+    """
+    Import pyarrow when Parquet is used.
+
+    Raises:
+        ConfigurationError: It is not installed.
+    """
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError:
+        raise ConfigurationError(
+            "Parquet needs the package `pyarrow`", hint="install it: pip install 'wingbeat[parquet]'"
+        ) from None
+    return pyarrow
+
+
+class ParquetSource:
+    """
+    Read a Parquet file's rows.
+
+    Raises:
+        SourceError: The file is missing or is no Parquet file.
+    """
+
+    unit = "row"
+    can_reread = True
+
+    def __init__(self, path: Path) -> None:
+        self._pyarrow = import_pyarrow()
+        self._path = path
+        self.name = str(path)
+        with self._open() as file:
+            self.columns: tuple[str, ...] | None = tuple(file.schema_arrow.names)
+
+    def _open(self) -> Any:
+        if not self._path.exists():
+            raise SourceError(f"there is no file `{self._path}`", hint="check the path")
+        try:
+            return self._pyarrow.parquet.ParquetFile(self._path)
+        except (self._pyarrow.ArrowException, OSError) as error:
+            first = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise SourceError(f"`{self.name}` is not a Parquet file: {first}") from None
+
+    def rows(self) -> Iterator[Row | BadRow]:
+        """Yield the rows, counted from 1."""
+        number = 0
+        with self._open() as file:
+            try:
+                for batch in file.iter_batches(batch_size=BATCH_ROWS):
+                    for columns in batch.to_pylist():
+                        number += 1
+                        yield Row(number, columns)
+            except (self._pyarrow.ArrowException, OSError) as error:
+                raise SourceError(f"`{self.name}` is broken after row {number}: {error}") from None

@@ -1,0 +1,166 @@
+"""HTTP over a pool of kept-alive connections, by pyreqwest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from functools import lru_cache
+from types import TracebackType
+from typing import Self
+from urllib.parse import urlsplit
+
+from pyreqwest.client import Client, ClientBuilder
+from pyreqwest.exceptions import (
+    BuilderError,
+    ConnectError,
+    ConnectTimeoutError,
+    DecodeError,
+    PyreqwestError,
+    RequestTimeoutError,
+)
+
+from wingbeat._version import __version__
+from wingbeat.errors import ConfigurationError
+from wingbeat.model.http import HttpReply, HttpRequest, TransportFailure, TransportFault
+
+CONNECT_TIMEOUT_S = 30.0
+
+IDLE_S = 4.0
+"""Idle connections are dropped before the server does so; uvicorn and Express servers wait 5 s."""
+
+LONG_IDLE_S = 240.0
+"""The same for Google's front ends, which keep idle connections for 610 s, and gateways that drop them at 350 s."""
+
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+class HttpTransport:
+    """
+    Send requests to one base URL, each over a connection of its own while in flight, kept alive between requests.
+
+    Credentials are added here and appear nowhere else: not in errors, not in ``repr``. Cancelling a `send` closes its
+    connection.
+
+    Args:
+        base_url: Scheme, host and any path prefix; the request's path is appended.
+        secret_headers: Headers that carry the key.
+        headers: Other headers of every request.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        secret_headers: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        parts = urlsplit(base_url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ConfigurationError(
+                f"the base URL {_without_credentials(base_url)!r} is not an http or https URL",
+                hint="write it like https://host or http://127.0.0.1:8080, without the API version",
+            )
+        self.base_url = base_url.rstrip("/")
+        self._headers = {
+            "content-type": "application/json",
+            "accept": "*/*",
+            **(headers or {}),
+        }
+        self._secrets = dict(secret_headers or {})
+        idle_s = LONG_IDLE_S if parts.hostname.endswith(".googleapis.com") else IDLE_S
+        builder = (
+            ClientBuilder()
+            .user_agent(f"wingbeat/{__version__}")
+            .connect_timeout(timedelta(seconds=CONNECT_TIMEOUT_S))
+            .pool_idle_timeout(timedelta(seconds=idle_s))
+            .tcp_keepalive(timedelta(seconds=60))
+            .follow_redirects(False)
+            .referer(False)
+            .default_headers({**self._headers, **self._secrets})
+        )
+        if parts.hostname in _LOOPBACK:
+            builder = builder.no_proxy()
+        try:
+            self._client: Client = builder.build()
+        except BuilderError as error:
+            raise ConfigurationError(f"can't set up HTTP for {self.base_url!r}: {self._masked(str(error))}") from None
+
+    def __repr__(self) -> str:
+        return f"<HttpTransport {_without_credentials(self.base_url)}>"
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._client.close()
+
+    async def send(self, request: HttpRequest, timeout_s: float) -> HttpReply | TransportFailure:
+        """
+        Send one request and read its whole reply.
+
+        Args:
+            request: What to send.
+            timeout_s: Longest time from connecting to the reply's last byte.
+        """
+        try:
+            response = await (
+                self._client.request(request.method, self.base_url + request.path)
+                .timeout(_duration(timeout_s))
+                .body_bytes(request.body)
+                .build()
+                .send()
+            )
+            status = response.status
+            body = await response.bytes()
+            headers = {} if status == 200 else dict(response.headers.items())
+            return HttpReply(status, headers, body.to_bytes())
+        except PyreqwestError as error:
+            return self._failure(error, timeout_s)
+
+    def _failure(self, error: PyreqwestError, timeout_s: float) -> TransportFailure:
+        """Map the library's exceptions; the one table where they are named."""
+        detail = self._masked(_reason(error))
+        if isinstance(error, ConnectTimeoutError):
+            return TransportFailure(TransportFault.CONNECT, f"can't connect to {self._host()}: timed out")
+        if isinstance(error, RequestTimeoutError):
+            return TransportFailure(TransportFault.TIMEOUT, f"no whole reply within {timeout_s:g} s")
+        if isinstance(error, ConnectError):
+            return TransportFailure(TransportFault.CONNECT, f"can't connect to {self._host()}: {detail}")
+        if isinstance(error, DecodeError):
+            return TransportFailure(TransportFault.PROTOCOL, f"the reply could not be read: {detail}")
+        return TransportFailure(TransportFault.RESET, f"the connection was lost: {detail}")
+
+    def _host(self) -> str:
+        parts = urlsplit(self.base_url)
+        return f"{parts.hostname}:{parts.port}" if parts.port else str(parts.hostname)
+
+    def _masked(self, text: str) -> str:
+        for secret in self._secrets.values():
+            if secret:
+                text = text.replace(secret, "***")
+        return text
+
+
+@lru_cache(maxsize=64)
+def _duration(seconds: float) -> timedelta:
+    return timedelta(seconds=seconds)
+
+
+def _reason(error: PyreqwestError) -> str:
+    """Return the innermost cause that the library names, on one line."""
+    details = getattr(error, "details", None)
+    causes = details.get("causes") if isinstance(details, dict) else None
+    text = causes[-1]["message"] if causes else error.message
+    return " ".join(str(text).split())
+
+
+def _without_credentials(url: str) -> str:
+    parts = urlsplit(url)
+    if "@" not in parts.netloc:
+        return url
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
