@@ -164,7 +164,7 @@ class Lane:
             route.admission.abandon(grant)
             raise
         now = loop.time()
-        so_far.latency_s = now - sent_at
+        so_far.latency_s = round(now - sent_at, 6)
         statistics.in_flight -= 1
         spent_usd = 0.0
         if isinstance(result, Completion):
@@ -228,7 +228,7 @@ class Lane:
 
     def _answered(self, record: Record, completion: Completion, so_far: _Progress) -> Outcome:
         route = self._route
-        cost_usd = None if route.prices is None else route.prices.cost_usd(completion.usage)
+        cost_usd = None if route.prices is None else round(route.prices.cost_usd(completion.usage), 10)
         outcome = Outcome(
             id=record.id,
             index=record.index,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 
-from wingbeat.journal.store import Journal
+from wingbeat.journal.store import Journal, Kept
 from wingbeat.model.record import Record
 
 MOST_REPEATED_KEYS = 10_000
@@ -50,15 +50,15 @@ class Resumption:
         if not self.is_empty:
             journal.prepare_to_find()
 
-    def claim(self, record: Record) -> bool:
-        """Return whether a row already has its outcome, and take that outcome for it."""
+    def claim(self, record: Record) -> Kept | None:
+        """Return the outcome that a row already has, and take it for that row; None when it must be asked."""
         if self.is_empty:
-            return False
+            return None
         after = self._last_claimed.get(record.key, 0)
         while True:
             found = self._journal.find(record.key, after)
             if not found:
-                return False
+                return None
             kept = found[0]
             if not self._claimed[kept.seq]:
                 break
@@ -68,12 +68,12 @@ class Resumption:
         self._claimed.add(kept.seq)
         if not kept.ok and self._retry_failed:
             self._dropped.append(kept.seq)
-            return False
+            return None
         if kept.position != record.index:
             self._moves.append((kept.seq, record.index))
         self.answered += kept.ok
         self.failed += not kept.ok
-        return True
+        return kept
 
     def settle(self, *, whole_input: bool) -> None:
         """

@@ -20,7 +20,7 @@ create table meta (
 create table outcomes (
     seq  integer primary key, -- in the order in which they were committed
     key  blob not null,       -- 16 bytes that name the row's content
-    idx  integer not null,    -- position in the input; -1 when the input no longer holds the row
+    idx  integer not null,    -- position in the input, -1 when the input no longer holds the row
     ok   integer not null,    -- 1 answered, 0 failed
     line blob not null        -- the output row as JSON
 );

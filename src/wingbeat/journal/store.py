@@ -191,6 +191,10 @@ class Journal:
         for (line,) in self._execute(sql, (after,)):
             yield line
 
+    def line(self, seq: int) -> bytes:
+        """Return one output row, as JSON."""
+        return bytes(self._execute("select line from outcomes where seq = ?", (seq,)).fetchone()[0])
+
     def positions(self) -> Iterator[tuple[int, int, bool]]:
         """Yield (number, position, ok) of every outcome."""
         for seq, index, ok in self._execute("select seq, idx, ok from outcomes"):

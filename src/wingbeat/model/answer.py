@@ -30,7 +30,7 @@ class Completion(msgspec.Struct, frozen=True):
     An answer, whole or cut short or withheld, as the service gave it.
 
     Args:
-        text: The answer's text; empty when it was withheld.
+        text: The answer's text; empty when it was withheld, None when the answer is no text.
         finish_reason: Why it ended, in the service's own word (``STOP``, ``MAX_TOKENS``, ``SAFETY`` …).
         usage: Tokens it took.
         model: The model version that the service says answered.
@@ -39,7 +39,7 @@ class Completion(msgspec.Struct, frozen=True):
         value: What a call of the user's own returned; None for answers over the wire.
     """
 
-    text: str
+    text: str | None
     finish_reason: str | None
     usage: Usage
     model: str | None = None

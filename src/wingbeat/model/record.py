@@ -48,6 +48,7 @@ class Record(msgspec.Struct, frozen=True):
         request: What to ask, or None when the row itself is unusable.
         columns: Input columns to carry into the output, or None.
         fault: Why the row is unusable, in one line; None for a good row.
+        item: What a call of the user's own is made with (`wingbeat.map` only).
     """
 
     index: int
@@ -56,3 +57,4 @@ class Record(msgspec.Struct, frozen=True):
     request: Request | None
     columns: dict[str, Any] | None = None
     fault: str | None = None
+    item: Any = None

@@ -1,0 +1,125 @@
+"""Bring your own call: the engine over any async function, whatever client is inside it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+
+from wingbeat.model.answer import Completion, Failure, FailureKind, Usage
+from wingbeat.model.record import Record
+from wingbeat.providers.gemini_errors import classify_error
+
+_NO_USAGE = Usage()
+
+
+class FunctionCaller:
+    """
+    Ask by calling an async function; what it raises becomes a failure value.
+
+    Args:
+        call: Called with one item.
+        input_tokens: Estimates an item's input tokens, for a token limit.
+        usage: Reads the tokens of a result.
+    """
+
+    def __init__(
+        self,
+        call: Callable[[Any], Awaitable[Any]],
+        input_tokens: Callable[[Any], float] | None = None,
+        usage: Callable[[Any], Usage] | None = None,
+    ) -> None:
+        self._call = call
+        self._input_tokens = input_tokens
+        self._usage = usage
+
+    def prepare(self, record: Record) -> Any:
+        """Return the item itself."""
+        return record.item
+
+    def text_size(self, record: Record) -> tuple[int, int]:
+        """Return the size of a text of as many tokens as the user estimates (four bytes each)."""
+        if self._input_tokens is None:
+            return 0, 0
+        return int(self._input_tokens(record.item) * 4), 0
+
+    async def call(self, prepared: Any, timeout_s: float) -> Completion | Failure:
+        """Call once; only cancellation and errors that end the program are raised."""
+        try:
+            async with asyncio.timeout(timeout_s) as patience:
+                value = await self._call(prepared)
+        except Exception as error:  # noqa: BLE001 - any client may be inside
+            if isinstance(error, TimeoutError) and patience.expired():
+                return Failure(FailureKind.TIMEOUT, f"no result within {timeout_s:g} s")
+            return classify_exception(error)
+        usage = _NO_USAGE if self._usage is None else self._usage(value)
+        return Completion(value if isinstance(value, str) else None, None, usage, value=value)
+
+
+def classify_exception(error: Exception) -> Failure:
+    """
+    Say what an exception of some client means.
+
+    The cases, in order:
+        1. It carries an HTTP status (google-genai, openai, anthropic, httpx): judged as that reply would be.
+        2. Its name, or a base's, speaks of a time-out or of a connection: transient.
+        3. Anything else is the call's own fault: the record fails.
+    """
+    status = _status(error)
+    if status is not None:
+        failure = classify_error(status, _headers(error), _body(error))
+        if failure.provider_code is None:
+            return msgspec.structs.replace(failure, detail=_said(error))
+        return failure
+    names = " ".join(kind.__name__ for kind in type(error).__mro__)
+    if isinstance(error, TimeoutError) or "Timeout" in names:
+        return Failure(FailureKind.TIMEOUT, _said(error))
+    if isinstance(error, ConnectionError) or any(word in names for word in _CONNECTION_WORDS):
+        return Failure(FailureKind.CONNECTION, _said(error))
+    return Failure(FailureKind.CALL_ERROR, _said(error))
+
+
+_CONNECTION_WORDS = (
+    "ConnectError",
+    "APIConnectionError",
+    "Disconnected",
+    "NetworkError",
+    "TransportError",
+    "ReadError",
+)
+
+
+def _said(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _status(error: Exception) -> int | None:
+    for name in ("status_code", "code", "status"):
+        value = getattr(error, name, None)
+        if isinstance(value, int) and 400 <= value <= 599:
+            return value
+    return None
+
+
+def _headers(error: Exception) -> dict[str, str]:
+    headers = getattr(getattr(error, "response", None), "headers", None)
+    try:
+        return {str(name).lower(): str(value) for name, value in dict(headers or {}).items()}
+    except (TypeError, ValueError):
+        return {}
+
+
+def _body(error: Exception) -> bytes:
+    """Return the error body that the client kept: parsed, or as bytes."""
+    for source in (getattr(error, "details", None), getattr(error, "body", None)):
+        if isinstance(source, dict | list):
+            try:
+                body = source if isinstance(source, list) or "error" in source else {"error": source}
+                return msgspec.json.encode(body)
+            except (TypeError, ValueError):
+                continue
+    content = getattr(getattr(error, "response", None), "content", None)
+    return content if isinstance(content, bytes) else b""

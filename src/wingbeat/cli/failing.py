@@ -1,0 +1,65 @@
+"""How an error looks: one line, a blank line, a hint."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+
+import click
+
+from wingbeat.errors import WingbeatError
+
+
+def report_error(message: str, hint: str | None = None) -> None:
+    """Write an error to standard error."""
+    text = message[:1].lower() + message[1:] if message[1:2].islower() else message
+    click.secho("error", fg="red", bold=True, nl=False, err=True)
+    click.echo(f": {text.rstrip('.')}", err=True)
+    if hint:
+        click.echo("", err=True)
+        report_hint(hint)
+
+
+def report_hint(hint: str) -> None:
+    """Write what to do next to standard error."""
+    click.secho("hint", fg="cyan", bold=True, nl=False, err=True)
+    click.echo(f": {hint}", err=True)
+
+
+def report_warning(message: str) -> None:
+    """Write a warning to standard error."""
+    click.secho("warning", fg="yellow", bold=True, nl=False, err=True)
+    click.echo(f": {message}", err=True)
+
+
+class Problems:
+    """Collect everything that is wrong, so that all of it is said at once."""
+
+    def __init__(self) -> None:
+        self._found: list[WingbeatError] = []
+
+    def __enter__(self) -> Problems:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> bool:
+        if isinstance(error, WingbeatError) and error.exit_code == 2:
+            self._found.append(error)
+            return True
+        return False
+
+    def stop_if_any(self) -> None:
+        """Report all but the last problem, and raise that one."""
+        if not self._found:
+            return
+        *others, last = self._found
+        for error in others:
+            report_error(str(error), error.hint)
+            click.echo("", err=True)
+        raise last
+
+
+def command_line(arguments: Iterable[str] | None = None) -> str:
+    """Return the command as the user wrote it, for "the same command again"."""
+    import shlex
+
+    return shlex.join(["wingbeat", *(sys.argv[1:] if arguments is None else arguments)])

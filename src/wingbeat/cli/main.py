@@ -1,0 +1,101 @@
+"""The `wingbeat` command: finds the verb, reads configuration files, and turns errors into one clear line."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import Any, ClassVar
+
+import click
+
+from wingbeat._version import __version__
+from wingbeat.cli.failing import report_error
+from wingbeat.cli.settings import read_settings
+from wingbeat.errors import WingbeatError
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are called, so that starting up is quick."""
+
+    COMMANDS: ClassVar[dict[str, str]] = {
+        "compare": "Ask the same prompts one at a time, all at once, and with wingbeat.",
+        "config": "Show every setting and where it comes from.",
+        "run": "Answer every prompt of a file.",
+        "simulate": "Run a local server that answers like the Gemini API.",
+        "status": "Say how far a run is.",
+    }
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """List the verbs."""
+        return sorted(self.COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:  # noqa: ARG002
+        """Import a verb."""
+        if name not in self.COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(f"wingbeat.cli.{name}"), name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """Write the list of verbs without importing any."""
+        with formatter.section("Commands"):
+            formatter.write_dl(sorted(self.COMMANDS.items()))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the verb; an unknown one names its neighbours."""
+        if args and args[0] not in self.COMMANDS and not args[0].startswith("-"):
+            from difflib import get_close_matches
+
+            near = get_close_matches(args[0], self.COMMANDS, 1)
+            also = f"; did you mean `{near[0]}`?" if near else f"; known are {', '.join(sorted(self.COMMANDS))}"
+            ctx.fail(f"there is no command `{args[0]}`{also}")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={
+        "auto_envvar_prefix": "WINGBEAT",
+        "help_option_names": ["-h", "--help"],
+        "max_content_width": 100,
+    },
+    epilog="Start here: wingbeat run prompts.txt -o answers.jsonl --model sim/gemini-2.5-flash",
+)
+@click.version_option(__version__, prog_name="wingbeat")
+@click.pass_context
+def wingbeat(ctx: click.Context) -> None:
+    """Answer any number of prompts with hosted language models, as fast as the quota allows, and lose none."""
+    ctx.default_map = read_settings().default_map
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit."""
+    sys.exit(run_command(arguments))
+
+
+def run_command(arguments: list[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    try:
+        result: Any = wingbeat.main(args=arguments, prog_name="wingbeat", standalone_mode=False)
+    except click.exceptions.Exit as done:
+        return done.exit_code
+    except click.Abort:
+        click.echo("interrupted", err=True)
+        return 130
+    except click.ClickException as error:
+        report_error(error.format_message(), _usage_hint(error))
+        return 2
+    except WingbeatError as error:
+        report_error(str(error), error.hint)
+        return error.exit_code
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 141
+    return result if isinstance(result, int) else 0
+
+
+def _usage_hint(error: click.ClickException) -> str | None:
+    context = getattr(error, "ctx", None)
+    return f"see {context.command_path} --help" if context is not None else None

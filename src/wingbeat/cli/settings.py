@@ -1,0 +1,82 @@
+"""Settings from files: the project's ``wingbeat.toml`` or ``[tool.wingbeat]``, then the user's own."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from wingbeat.errors import ConfigurationError
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """
+    Values for options that neither a flag nor the environment gives.
+
+    Args:
+        default_map: Command name to option name to value, as click takes it.
+        origins: (command, option) to the file that the value comes from.
+    """
+
+    default_map: dict[str, dict[str, Any]]
+    origins: dict[tuple[str, str], str]
+
+
+def user_file() -> Path:
+    """Return where the user's own settings lie."""
+    import platformdirs
+
+    return Path(platformdirs.user_config_dir("wingbeat", appauthor=False)) / "config.toml"
+
+
+def read_settings(folder: Path | None = None, user: Path | None = None) -> Settings:
+    """
+    Read the settings of a project folder and of the user; the project's win.
+
+    A file has a table a command: ``[run]`` with ``rpm = 1000``.
+
+    Raises:
+        ConfigurationError: A file is not valid TOML, or a table in it is no table.
+    """
+    folder = folder or Path.cwd()
+    default_map: dict[str, dict[str, Any]] = {}
+    origins: dict[tuple[str, str], str] = {}
+    for path, tables in _files(folder, user or user_file()):
+        for command, values in tables.items():
+            if not isinstance(values, dict):
+                raise ConfigurationError(
+                    f"`{path}`: `{command}` must be a table of a command, such as [run]",
+                    hint="write [run] above it",
+                )
+            for name, value in values.items():
+                option = name.replace("-", "_")
+                default_map.setdefault(command, {})[option] = value
+                origins[command, option] = str(path)
+    return Settings(default_map, origins)
+
+
+def _files(folder: Path, user: Path) -> list[tuple[Path, dict[str, Any]]]:
+    """Return the tables of each file that there is, the weakest first."""
+    found = []
+    if (tables := _read(user)) is not None:
+        found.append((user, tables))
+    project = folder / "pyproject.toml"
+    if (tables := _read(project)) is not None:
+        found.append((project, tables.get("tool", {}).get("wingbeat", {})))
+    own = folder / "wingbeat.toml"
+    if (tables := _read(own)) is not None:
+        found.append((own, tables))
+    return found
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        if path.name == "pyproject.toml":
+            return None
+        raise ConfigurationError(f"`{path}` is not valid TOML: {error}") from None

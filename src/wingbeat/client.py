@@ -1,0 +1,330 @@
+"""The library's face: ask one prompt, a list, or an endless stream, from async code or from a plain script."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from wingbeat.config import Limits, Service, find_service
+from wingbeat.connecting import connect
+from wingbeat.engine.intake import AsyncIntake, IteratorIntake
+from wingbeat.engine.lane import Lane
+from wingbeat.engine.ports import Intake
+from wingbeat.engine.route import Route
+from wingbeat.engine.run import Run
+from wingbeat.engine.statistics import Statistics
+from wingbeat.engine.stopping import Stopping
+from wingbeat.errors import AnswerFailed, ConfigurationError, EventLoopRunning
+from wingbeat.model.answer import Outcome
+from wingbeat.model.options import Options, parse_options
+from wingbeat.model.record import Record
+from wingbeat.providers.gemini import GeminiCodec
+from wingbeat.sources.building import RecordBuilder
+from wingbeat.sources.rows import BadRow, Row
+
+T = TypeVar("T")
+
+Prompt = str | Mapping[str, Any]
+"""What is asked: a text, or a row like one of an input file: ``prompt``, ``messages`` or ``contents``, and perhaps
+``id``, ``system`` and generation options."""
+
+
+class Client:
+    """
+    Ask one model, from any number of tasks, within one quota.
+
+    All calls share the quota, the connections and the breaker. Use it as an async context manager; leaving the
+    context closes its connections. Cancelling a call cancels its request.
+
+    Args:
+        model: ``gemini/NAME``, a bare Gemini name, or ``sim/NAME`` for the bundled simulator.
+        limits: What may be used; by default 64 requests at once and no rate limit.
+        system: System text of every request that brings none.
+        base_url: As Google's client takes it: without the API version.
+        api_version: As Google's client takes it.
+        simulator: How the bundled simulator is to behave (``"latency=0.2,seed=7"``), for ``sim/…`` only.
+        options: Generation options of every request (``temperature=0``, ``max_output_tokens=256``, …); what is not
+            one of ours goes to the service under its own name.
+
+    Raises:
+        ConfigurationError: The model, an option or a limit is wrong, or there is no API key.
+
+    Example:
+        ```python
+        async with wingbeat.Client("gemini-flash-latest", limits=wingbeat.Limits(rpm=1000)) as client:
+            answer = await client.generate("Why do some birds migrate?")
+            print(answer.text)
+        ```
+    """
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        limits: Limits | None = None,
+        system: str | None = None,
+        base_url: str | None = None,
+        api_version: str | None = None,
+        simulator: str | None = None,
+        **options: Any,
+    ) -> None:
+        self.limits = limits or Limits()
+        self.statistics = Statistics()
+        self._service: Service = find_service(model, base_url=base_url, api_version=api_version)
+        self._simulator = simulator
+        self._system = system
+        self._options = _checked(options)
+        self._builder = self._make_builder(self._options)
+        self._stack: contextlib.AsyncExitStack | None = None
+        self._route: Route | None = None
+
+    def __repr__(self) -> str:
+        state = "closed" if self._route is None else repr(self._route.admission)
+        return f"<wingbeat.Client {self._service.route_name} {state}>"
+
+    async def __aenter__(self) -> Self:
+        async with contextlib.AsyncExitStack() as stack:
+            connection = connect(self._service, self.limits, simulator=self._simulator)
+            self._route = await stack.enter_async_context(connection)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._route = None
+        if self._stack is not None:
+            await self._stack.aclose()
+
+    @property
+    def model(self) -> str:
+        """Route and model, as written into every outcome."""
+        return self._service.route_name
+
+    async def generate(self, prompt: Prompt, **options: Any) -> Outcome:
+        """
+        Ask one prompt and return its answer.
+
+        Args:
+            prompt: A text, or a row with ``messages`` or ``contents``.
+            options: Generation options of this request.
+
+        Raises:
+            AnswerFailed: It has failed for good; ``error.outcome`` says how.
+            RunStopped: Nothing can be answered now: the key is refused, the day's quota or the budget is used up.
+        """
+        builder = self._make_builder(self._options.merged(_checked(options))) if options else self._builder
+        stopping = Stopping()
+        lane = Lane(self._opened(), self.statistics, stopping, burst=True)
+        outcome = await lane.carry(builder.build(0, _row(prompt, 0)))
+        if outcome is None:
+            assert stopping.cause is not None
+            raise stopping.cause
+        if outcome.error is not None:
+            raise AnswerFailed(outcome)
+        return outcome
+
+    async def gather(self, prompts: Iterable[Prompt], **options: Any) -> list[Outcome]:
+        """
+        Ask many prompts and return their outcomes in the order of the prompts, failures included.
+
+        Args:
+            prompts: Texts or rows.
+            options: Generation options of these requests.
+
+        Raises:
+            RunStopped: Nothing more can be answered; the outcomes so far are in ``error.outcomes``.
+        """
+        rows = list(prompts)
+        outcomes: list[Outcome | None] = [None] * len(rows)
+        try:
+            async with contextlib.aclosing(self.stream(rows, **options)) as stream:
+                async for outcome in stream:
+                    outcomes[outcome.index] = outcome
+        except Exception as error:
+            error.outcomes = [outcome for outcome in outcomes if outcome is not None]  # type: ignore[attr-defined]
+            raise
+        return [outcome for outcome in outcomes if outcome is not None]
+
+    async def stream(
+        self, source: Iterable[Prompt] | AsyncIterable[Prompt], **options: Any
+    ) -> AsyncGenerator[Outcome, None]:
+        """
+        Ask every prompt of a source and yield outcomes as they come; memory stays flat however long the source is.
+
+        The source is read only when a lane is free, and a loop that is slow to take outcomes slows the reading down.
+        Leaving the loop early cancels what is in flight; close the generator (`contextlib.aclosing`) to wait for that.
+
+        Args:
+            source: Texts or rows: any iterable or async iterable. A plain iterator must not block.
+            options: Generation options of these requests.
+
+        Raises:
+            RunStopped: Nothing more can be answered.
+        """
+        route = self._opened()
+        builder = self._make_builder(self._options.merged(_checked(options))) if options else self._builder
+        size = len(source) if isinstance(source, Sequence) else None
+        intake = _intake(source, builder)
+        results: asyncio.Queue[Outcome | None] = asyncio.Queue(maxsize=max(16, self.limits.most_lanes))
+
+        def deliver(record: Record, outcome: Outcome) -> Awaitable[None] | None:  # noqa: ARG001
+            try:
+                results.put_nowait(outcome)
+            except asyncio.QueueFull:
+                return results.put(outcome)
+            return None
+
+        burst = size is None or route.quota.is_small(size, size * route.estimator.input_tokens(400))
+        run = Run(
+            route,
+            intake,
+            deliver,
+            lanes=self.limits.most_lanes,
+            statistics=Statistics(size),
+            burst=burst,
+        )
+
+        async def execute() -> None:
+            try:
+                await run.execute()
+            finally:
+                with contextlib.suppress(asyncio.QueueFull):
+                    results.put_nowait(None)
+
+        task = asyncio.create_task(execute())
+        try:
+            while True:
+                if task.done() and results.empty():
+                    break
+                outcome = await results.get()
+                if outcome is None:
+                    continue
+                yield outcome
+            await task
+        finally:
+            if not task.done():
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
+
+    def _make_builder(self, options: Options) -> RecordBuilder:
+        return RecordBuilder(system=self._system, options=options, check_options=GeminiCodec.check_options)
+
+    def _opened(self) -> Route:
+        if self._route is None:
+            raise ConfigurationError(
+                "the client is not open", hint="use it in a block: async with wingbeat.Client(…) as client:"
+            )
+        return self._route
+
+
+def run(
+    prompts: Iterable[Prompt],
+    *,
+    model: str,
+    limits: Limits | None = None,
+    **settings: Any,
+) -> list[Outcome]:
+    """
+    Ask many prompts from a plain script, and return their outcomes in order.
+
+    Args:
+        prompts: Texts or rows.
+        model: As for `Client`.
+        limits: As for `Client`.
+        settings: Further arguments of `Client`, generation options included.
+
+    Raises:
+        EventLoopRunning: An event loop already runs (a notebook, async code): await `Client.gather` there.
+        RunStopped: Nothing more can be answered.
+    """
+    refuse_running_loop("wingbeat.run", "async with wingbeat.Client(…) as client: await client.gather(prompts)")
+
+    async def ask() -> list[Outcome]:
+        async with Client(model, limits=limits, **settings) as client:
+            return await client.gather(prompts)
+
+    return run_loop(ask())
+
+
+def refuse_running_loop(call: str, instead: str) -> None:
+    """
+    Refuse to block a running event loop.
+
+    Raises:
+        EventLoopRunning: One runs; the message names the call that works there.
+    """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    raise EventLoopRunning(f"`{call}` can't block the event loop that already runs here", hint=f"write: {instead}")
+
+
+def run_loop(main: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine to its end, on uvloop where it is installed."""
+    return runner_of_choice()(main)
+
+
+def runner_of_choice() -> Callable[[Coroutine[Any, Any, T]], T]:
+    """Return uvloop's ``run`` where it is installed, else asyncio's."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.run
+    chosen: Callable[[Coroutine[Any, Any, T]], T] = uvloop.run
+    return chosen
+
+
+def _checked(raw: dict[str, Any]) -> Options:
+    try:
+        options = parse_options(raw)
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from None
+    refused = GeminiCodec.check_options(options)
+    if refused is not None:
+        raise ConfigurationError(refused)
+    return options
+
+
+def _row(prompt: object, position: int) -> Row | BadRow:
+    if isinstance(prompt, str):
+        return Row(position + 1, {"prompt": prompt})
+    if isinstance(prompt, Mapping):
+        return Row(position + 1, dict(prompt))
+    return BadRow(position + 1, f"a prompt must be a text or a mapping, not {type(prompt).__name__}")
+
+
+def _intake(source: Iterable[Prompt] | AsyncIterable[Prompt], builder: RecordBuilder) -> Intake:
+    if isinstance(source, str):
+        raise ConfigurationError("the prompts are one text", hint="put it in a list: [prompt]")
+    if isinstance(source, AsyncIterable):
+        return AsyncIntake(_async_records(source, builder))
+    return IteratorIntake(_records(source, builder))
+
+
+def _records(source: Iterable[Prompt], builder: RecordBuilder) -> Iterator[Record]:
+    for position, prompt in enumerate(source):
+        yield builder.build(position, _row(prompt, position))
+
+
+async def _async_records(source: AsyncIterable[Prompt], builder: RecordBuilder) -> AsyncIterator[Record]:
+    position = 0
+    async for prompt in source:
+        yield builder.build(position, _row(prompt, position))
+        position += 1

@@ -1,0 +1,248 @@
+"""How a run goes, while it goes: a live panel on a terminal, a line a minute elsewhere, events for programs."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import msgspec
+
+from wingbeat.config import Limits
+from wingbeat.engine.route import Route
+from wingbeat.engine.statistics import Statistics
+from wingbeat.ledgers.breaker import BreakerState
+from wingbeat.model.answer import Failure
+from wingbeat.report.words import count, duration, money
+
+EVENT_VERSION = 1
+
+
+class Snapshot(msgspec.Struct, frozen=True, omit_defaults=False):
+    """How a run stands at one moment; the fields of a ``progress`` event."""
+
+    rows: int | None
+    done: int
+    answered: int
+    failed: int
+    in_flight: int
+    waiting: int
+    backing_off: int
+    waiting_for: str | None
+    requests_per_minute: float
+    input_tokens_per_minute: float
+    refused: int
+    retried: int
+    cost_usd: float
+    eta_s: float | None
+    elapsed_s: float
+
+
+def take_snapshot(statistics: Statistics, route: Route, limits: Limits, now: float, started_at: float) -> Snapshot:
+    """Read the counters of a run."""
+    rpm, tpm = statistics.per_minute(now, started_at)
+    admission = route.admission
+    return Snapshot(
+        rows=statistics.rows,
+        done=statistics.done,
+        answered=statistics.answered,
+        failed=statistics.failed,
+        in_flight=statistics.in_flight,
+        waiting=admission.waiting,
+        backing_off=statistics.backing_off,
+        waiting_for=waiting_for(statistics, route, now),
+        requests_per_minute=round(rpm, 1),
+        input_tokens_per_minute=round(tpm, 1),
+        refused=statistics.refused,
+        retried=statistics.retried,
+        cost_usd=round(statistics.cost_usd, 6),
+        eta_s=_eta_s(statistics, limits, rpm),
+        elapsed_s=round(now - started_at, 1),
+    )
+
+
+def waiting_for(statistics: Statistics, route: Route, now: float) -> str | None:
+    """Say what the run waits for now: the service's replies, its recovery, quota, a slot or a backoff; or nothing."""
+    admission = route.admission
+    if route.breaker.state is not BreakerState.CLOSED:
+        return "the service to recover"
+    if admission.waiting and admission.blocked_by == "quota":
+        wait_s = admission.due_at - now
+        return f"quota ({duration(wait_s)})" if wait_s >= 1 else "quota"
+    if admission.waiting and admission.blocked_by == "slot":
+        return "a slot (all are in flight)"
+    if statistics.backing_off and not statistics.in_flight:
+        return "backoff"
+    if statistics.in_flight:
+        return "replies"
+    return None
+
+
+def _eta_s(statistics: Statistics, limits: Limits, rpm: float) -> float | None:
+    remaining = statistics.remaining
+    if remaining is None or rpm <= 0 or statistics.answered < 3:
+        return None
+    rate = rpm if limits.rpm is None else min(rpm, limits.rpm)
+    return round(remaining / rate * 60.0, 1)
+
+
+class Reporter(Protocol):
+    """Shows a run to somebody."""
+
+    def start(self, read: Callable[[], Snapshot]) -> None:
+        """Begin showing; ``read`` gives the state at any moment."""
+        ...
+
+    def say(self, kind: str, text: str, **details: Any) -> None:
+        """Tell one thing that has happened."""
+        ...
+
+    def stop(self) -> None:
+        """Stop showing."""
+        ...
+
+
+class LinesReporter:
+    """Write a line a minute, for logs."""
+
+    INTERVAL_S = 60.0
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self, read: Callable[[], Snapshot]) -> None:
+        """Write a line now and then."""
+
+        async def write() -> None:
+            while True:
+                await asyncio.sleep(self.INTERVAL_S)
+                print(_line(self._name, read()), file=sys.stderr, flush=True)  # noqa: T201
+
+        self._task = asyncio.get_running_loop().create_task(write())
+
+    def say(self, kind: str, text: str, **details: Any) -> None:  # noqa: ARG002
+        """Write one line."""
+        print(f"{self._name}: {text}", file=sys.stderr, flush=True)  # noqa: T201
+
+    def stop(self) -> None:
+        """Write no more."""
+        if self._task is not None:
+            self._task.cancel()
+
+
+class QuietReporter:
+    """Show nothing but what has to be known."""
+
+    def start(self, read: Callable[[], Snapshot]) -> None:
+        """Show nothing."""
+
+    def say(self, kind: str, text: str, **details: Any) -> None:
+        """Show nothing."""
+
+    def stop(self) -> None:
+        """Nothing to stop."""
+
+
+class EventsReporter:
+    """Write events as JSON lines on standard error: ``plan``, ``progress`` each second, what happens, ``end``."""
+
+    INTERVAL_S = 1.0
+
+    def __init__(self) -> None:
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self, read: Callable[[], Snapshot]) -> None:
+        """Write a progress event each second."""
+
+        async def write() -> None:
+            while True:
+                await asyncio.sleep(self.INTERVAL_S)
+                self.event("progress", **msgspec.to_builtins(read()))
+
+        self._task = asyncio.get_running_loop().create_task(write())
+
+    def say(self, kind: str, text: str, **details: Any) -> None:
+        """Write one event."""
+        self.event(kind, message=text, **details)
+
+    def stop(self) -> None:
+        """Write no more progress."""
+        if self._task is not None:
+            self._task.cancel()
+
+    @staticmethod
+    def event(kind: str, **fields: Any) -> None:
+        """Write one JSON line."""
+        line = msgspec.json.encode({"event": kind, "version": EVENT_VERSION, "time": round(time.time(), 3), **fields})
+        with contextlib.suppress(OSError):
+            sys.stderr.write(line.decode() + "\n")
+            sys.stderr.flush()
+
+
+class LiveReporter:
+    """A panel that renews itself on a terminal."""
+
+    PER_SECOND = 8.0
+
+    def __init__(self, name: str, limits: Limits) -> None:
+        from rich.console import Console
+
+        self._name = name
+        self._limits = limits
+        self._console = Console(stderr=True, highlight=False)
+        self._live: Any = None
+
+    def start(self, read: Callable[[], Snapshot]) -> None:
+        """Show the panel."""
+        from rich.live import Live
+
+        from wingbeat.report.panel import panel
+
+        self._live = Live(
+            get_renderable=lambda: panel(self._name, read(), self._limits),
+            console=self._console,
+            refresh_per_second=self.PER_SECOND,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=True,
+        )
+        self._live.start()
+
+    def say(self, kind: str, text: str, **details: Any) -> None:  # noqa: ARG002
+        """Write one line above the panel."""
+        style = "yellow" if kind in ("refused", "draining", "warning") else ""
+        self._console.print(text, style=style, markup=False, soft_wrap=True)
+
+    def stop(self) -> None:
+        """Take the panel away."""
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+
+def refusal_text(failure: Failure, wait_s: float) -> str:
+    """Say which quota a service refused a request for, and how long the run pauses."""
+    named = []
+    for item in failure.violations:
+        limit = f" of {count(item.limit)}" if item.limit else ""
+        named.append(f"{item.quota_id}{limit}")
+    what = ", ".join(named) or failure.detail[:120]
+    return f"refused for quota: {what}; pausing {duration(wait_s)}"
+
+
+def _line(name: str, now: Snapshot) -> str:
+    rows = "?" if now.rows is None else f"{now.rows:,}"
+    parts = [f"{now.done:,}/{rows} done", f"{now.failed:,} failed", f"{now.in_flight:,} in flight"]
+    parts.append(f"{now.requests_per_minute:,.0f} requests/min")
+    parts.append(f"{count(now.input_tokens_per_minute)} tokens/min")
+    if now.cost_usd:
+        parts.append(money(now.cost_usd))
+    if now.waiting_for:
+        parts.append(f"waiting for {now.waiting_for}")
+    if now.eta_s is not None:
+        parts.append(f"{duration(now.eta_s)} left")
+    return f"{name}: {', '.join(parts)}"

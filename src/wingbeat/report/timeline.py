@@ -1,0 +1,385 @@
+"""
+Ways of sending the same requests, drawn as bars on one shared time axis: a picture that stands alone as an SVG file.
+
+It draws the times it is given; whether they were measured or simulated is for the caller to say in the subtitle.
+"""
+
+from __future__ import annotations
+
+import textwrap
+import unicodedata
+from collections.abc import Sequence
+from typing import Literal, TypeAlias
+from xml.sax.saxutils import escape, quoteattr
+
+import msgspec
+
+End: TypeAlias = Literal["answered", "refused", "failed"]
+
+
+class Span(msgspec.Struct, frozen=True):
+    """
+    One attempt of one request, in seconds from its mode's start.
+
+    Args:
+        waited_from: When it began to wait for its turn.
+        sent_at: When it went out; waiting ends and flight begins.
+        ended_at: When its answer, refusal or failure was known.
+        end: How it ended; ``refused`` is a 429 reply.
+    """
+
+    waited_from: float
+    sent_at: float
+    ended_at: float
+    end: End
+
+
+class Track(msgspec.Struct, frozen=True):
+    """
+    One request: its attempts in order.
+
+    Args:
+        index: Its position in the input, from 0; the picture counts from 1.
+        spans: Its attempts; empty for a request that was never sent.
+    """
+
+    index: int
+    spans: tuple[Span, ...]
+
+
+class Mode(msgspec.Struct, frozen=True):
+    """
+    One way of sending the requests, and what became of each.
+
+    Args:
+        name: Its heading, such as ``one at a time``.
+        wall_s: From its start until its last request was done with.
+        tracks: Its requests, drawn from top to bottom.
+        note: A remark beside the heading, such as ``10 of 20 lost to 429``.
+    """
+
+    name: str
+    wall_s: float
+    tracks: tuple[Track, ...]
+    note: str = ""
+
+
+MOST_TRACKS = 300
+"""Most requests drawn of one mode; more rows than this are thinner than a pixel on most screens."""
+
+_MOST_SPANS = 600
+"""Most attempts drawn of one mode that is sampled anyway; at some 200 bytes each, three modes stay under 400 kB."""
+
+_WIDTH, _LEFT, _RIGHT = 960, 48, 84
+_PANEL_HEIGHT = 260
+_THICKEST_ROW, _THINNEST_ROW = 22.0, 1.5
+_MARK_GRID = 9
+"""Side in pixels of the squares that hold one ✕ at most, so that the marks of neighbouring thin rows stay legible."""
+
+_UNITS: tuple[tuple[float, float, str], ...] = ((1, 0.001, "ms"), (120, 1, "s"), (7200, 60, "min"))
+"""Durations below the first number of seconds are given in units of the second number."""
+
+_COLOURS: tuple[tuple[str, str, str, str], ...] = (
+    (".paper", "fill", "#ffffff", "#0d1117"),
+    (".ink", "fill", "#1f2328", "#e6edf3"),
+    (".soft", "fill", "#59636e", "#9198a1"),
+    (".halo", "stroke", "#ffffff", "#0d1117"),
+    (".grid", "stroke", "#e7eaee", "#21262d"),
+    (".wall", "stroke", "#1f2328", "#e6edf3"),
+    (".pale", "fill", "#edf1f6", "#182230"),
+    (".hatch", "stroke", "#c0cbd9", "#35465c"),
+    (".answered", "fill", "#1f6feb", "#4c9aff"),
+    (".refused", "fill", "#d1242f", "#ff6a69"),
+    (".cross", "stroke", "#d1242f", "#ff6a69"),
+    (".dark", "fill", "#3d444d", "#d1d7e0"),
+    (".stripe", "stroke", "#9aa3ad", "#6e7681"),
+)
+"""Class, property, and its colour on light and on dark; plain colours, since not every viewer knows CSS variables."""
+
+_SHAPES = (
+    "text{font-family:system-ui,-apple-system,'Segoe UI',Roboto,'Helvetica Neue',Arial,sans-serif;font-size:12px}"
+    ".title{font-size:20px;font-weight:600}.subtitle{font-size:13px}.heading{font-size:14px;font-weight:600}"
+    ".note{font-weight:400;font-size:13px}.small{font-size:11px}.end{text-anchor:end}.middle{text-anchor:middle}"
+    ".halo{paint-order:stroke;stroke-width:4;stroke-linejoin:round;font-weight:600}"
+    ".grid,.wall{fill:none;shape-rendering:crispEdges}"
+    ".cross{fill:none;stroke-width:1.8;stroke-linecap:round}"
+    ".waiting{fill:url(#wingbeat-waiting)}.failed{fill:url(#wingbeat-failed)}"
+)
+
+_LEGEND: tuple[tuple[str, str], ...] = (
+    ("waiting", "waiting"),
+    ("answered", "in flight, then answered"),
+    ("refused", "refused (429)"),
+    ("failed", "failed"),
+)
+
+
+class _Plot(msgspec.Struct, frozen=True):
+    """The scale that all modes share: seconds to the right, one row a request downwards."""
+
+    horizon_s: float
+    row: float
+
+    @property
+    def bar(self) -> float:
+        """Height of a bar; thin rows touch, since gaps of less than a pixel would only blur them."""
+        return self.row * 0.7 if self.row >= 4 else self.row
+
+    def x(self, at_s: float) -> float:
+        """Where a moment lies."""
+        return _LEFT + at_s / self.horizon_s * (_WIDTH - _LEFT - _RIGHT)
+
+
+def timeline_svg(modes: Sequence[Mode], *, title: str, subtitle: str = "") -> str:
+    """
+    Draw every mode's requests as bars on one time axis, one mode under the other.
+
+    The text is a whole SVG document without scripts, fonts or links; it follows the reader's light or dark scheme. The same
+    modes give the same bytes. Of more than `MOST_TRACKS` requests a sample is drawn, evenly spread, and the picture says so.
+
+    Args:
+        modes: What to compare, from top to bottom.
+        title: The picture's heading; shortened to one line.
+        subtitle: What was run, and whether the times were measured or simulated; wrapped.
+    """
+    drawn = [_sample(mode.tracks) for mode in modes]
+    plot = _plot(modes, max((len(tracks) for tracks in drawn), default=0))
+    parts, y = _head(title, subtitle)
+    parts += _legend(drawn, y)
+    top = y + 16.0
+    panels: list[str] = []
+    y = top
+    for mode, tracks in zip(modes, drawn, strict=True):
+        panels += _panel(mode, tracks, plot, y + 34)
+        y += 46 + plot.row * len(tracks)
+    return _document([*parts, *_axis(plot, top + 14, y), *panels], y + 32, title, _description(modes))
+
+
+def duration_text(seconds: float) -> str:
+    """Say a duration in the unit that suits it: ``850 ms``, ``12.3 s``, ``4.5 min``, ``2.1 h``."""
+    size, unit = _unit(seconds)
+    amount = seconds / size
+    return f"{amount:.0f} {unit}" if unit == "ms" else f"{amount:,.1f} {unit}"
+
+
+def _unit(seconds: float) -> tuple[float, str]:
+    return next(((size, unit) for below, size, unit in _UNITS if seconds < below), (3600, "h"))
+
+
+def _sample(tracks: tuple[Track, ...]) -> tuple[Track, ...]:
+    """Take requests evenly spread from the first to the last, so few that the file stays small."""
+    if len(tracks) <= MOST_TRACKS:
+        return tracks
+    attempts_each = max(1.0, sum(len(track.spans) for track in tracks) / len(tracks))
+    count = max(2, min(MOST_TRACKS, int(_MOST_SPANS / attempts_each)))
+    return tuple(tracks[place * (len(tracks) - 1) // (count - 1)] for place in range(count))
+
+
+def _plot(modes: Sequence[Mode], rows: int) -> _Plot:
+    latest = max((span.ended_at for mode in modes for track in mode.tracks for span in track.spans), default=0.0)
+    horizon_s = max([latest, *(mode.wall_s for mode in modes)])
+    return _Plot(horizon_s or 1.0, min(_THICKEST_ROW, max(_THINNEST_ROW, _PANEL_HEIGHT / max(1, rows))))
+
+
+def _head(title: str, subtitle: str) -> tuple[list[str], float]:
+    """Draw title and subtitle; also return where the legend goes."""
+    parts = [_text(_LEFT, 38, _shortened(title, 78), "title ink")]
+    y = 40.0
+    for line in textwrap.wrap(_printable(subtitle), 128):
+        y += 20
+        parts.append(_text(_LEFT, y, line, "subtitle soft"))
+    return parts, y + 28
+
+
+def _legend(drawn: Sequence[Sequence[Track]], y: float) -> list[str]:
+    """Explain the kinds of bar that occur in this picture, and no others."""
+    spans = [span for tracks in drawn for track in tracks for span in track.spans]
+    present = {span.end for span in spans} | {"waiting" for span in spans if span.sent_at > span.waited_from}
+    parts: list[str] = []
+    x = float(_LEFT)
+    for kind, label in _LEGEND:
+        if kind in present:
+            parts.append(_element("rect", class_=kind, x=x, y=y - 10, width=22, height=11, rx=2))
+            parts.append(_cross(x + 11, y - 4.5, 3.5, "halo cross") if kind == "refused" else "")
+            parts.append(_text(x + 29, y, label, "soft"))
+            x += 29 + 6.4 * len(label) + 22
+    parts.append(_element("path", class_="wall", d=_line(x + 4, y - 12, x + 4, y + 3)))
+    parts.append(_text(x + 12, y, "wall time", "soft"))
+    return parts
+
+
+def _panel(mode: Mode, tracks: Sequence[Track], plot: _Plot, y: float) -> list[str]:
+    """Draw one mode below its heading; ``y`` is the top of its first row."""
+    parts = [_heading(mode, len(tracks), y - 10)]
+    height = plot.row * len(tracks)
+    parts += _row_numbers(tracks, plot, y)
+    taken: set[tuple[int, int]] = set()
+    for place, track in enumerate(tracks):
+        top = y + place * plot.row + (plot.row - plot.bar) / 2
+        parts += [_attempt(track, number, plot, top, taken) for number in range(1, len(track.spans) + 1)]
+    x = plot.x(mode.wall_s)
+    parts.append(_element("path", class_="wall", d=_line(x, y - 3, x, y + height + 3)))
+    parts.append(_text(x + 7, y + height / 2 + 4, duration_text(mode.wall_s), "halo ink"))
+    return parts
+
+
+def _heading(mode: Mode, drawn: int, y: float) -> str:
+    sampled = f"{drawn:,} of {len(mode.tracks):,} requests drawn" if drawn < len(mode.tracks) else ""
+    note = " · ".join(remark for remark in (_shortened(mode.note, 60), sampled) if remark)
+    beside = _element("tspan", escape(note), class_="note soft", dx=10) if note else ""
+    return _element("text", escape(_shortened(mode.name, 40)), beside, class_="heading ink", x=_LEFT, y=y)
+
+
+def _row_numbers(tracks: Sequence[Track], plot: _Plot, y: float) -> list[str]:
+    """Number every row where there is room, else every second, fifth, tenth …"""
+    every = 1 if plot.row >= 12 else _round_step(24 / plot.row)
+    middles = ((place, y + (place + 0.5) * plot.row + 4) for place in range(len(tracks)))
+    sampled = bool(tracks) and tracks[-1].index - tracks[0].index >= len(tracks)
+    shown = (
+        {0, len(tracks) - 1} if sampled else {place for place, _ in middles if (tracks[place].index + 1) % every == 0}
+    )
+    return [
+        _text(_LEFT - 8, y + (place + 0.5) * plot.row + 4, f"{tracks[place].index + 1}", "small soft end")
+        for place in sorted(shown)
+    ]
+
+
+def _attempt(track: Track, number: int, plot: _Plot, top: float, taken: set[tuple[int, int]]) -> str:
+    """Draw one attempt: its waiting, its flight, its ✕ if refused; ``taken`` remembers where a ✕ stands already."""
+    span = track.spans[number - 1]
+    begin, sent, ended = plot.x(span.waited_from), plot.x(span.sent_at), plot.x(span.ended_at)
+    bars = [_bar("waiting", begin, sent, top, plot)] if sent - begin >= 0.05 else []
+    # Flights too short to see are widened to a sliver: a reply of a few milliseconds on an axis of minutes.
+    bars.append(_bar(span.end, sent, max(ended, sent + 1.5), top, plot))
+    if span.end == "refused":
+        middle, height = (sent + max(ended, sent + 1.5)) / 2, top + plot.bar / 2
+        square = (int(middle // _MARK_GRID), int(height // _MARK_GRID))
+        if square not in taken:
+            taken.add(square)
+            bars.append(_cross(middle, height, 3.5, "halo cross"))
+    return _element("g", _element("title", escape(_tooltip(track, number))), *bars)
+
+
+def _tooltip(track: Track, number: int) -> str:
+    span = track.spans[number - 1]
+    waited, flight = duration_text(span.sent_at - span.waited_from), duration_text(span.ended_at - span.sent_at)
+    return f"request {track.index + 1}: waited {waited}, {span.end} after {flight}, attempt {number}"
+
+
+def _bar(kind: str, begin: float, end: float, top: float, plot: _Plot) -> str:
+    return _element("rect", class_=kind, x=begin, y=top, width=end - begin, height=plot.bar)
+
+
+def _axis(plot: _Plot, top: float, bottom: float) -> list[str]:
+    size, unit = _unit(plot.horizon_s)
+    step = _round_step(plot.horizon_s / size / 9)
+    parts: list[str] = []
+    for count in range(int(plot.horizon_s / size / step + 1e-9) + 1):
+        x = plot.x(count * step * size)
+        parts.append(_element("path", class_="grid", d=_line(x, top, x, bottom)))
+        parts.append(_text(x, bottom + 17, f"{count * step:,.10g} {unit}" if count else "0", "soft middle"))
+    return parts
+
+
+def _round_step(least: float) -> float:
+    """Return the smallest of 1, 2, 5, 10, 20, 50 … (and 0.5, 0.2, 0.1 …) that is at least ``least``."""
+    power = 1e-6
+    while True:
+        for digit in (1, 2, 5):
+            if digit * power >= least * (1 - 1e-9):
+                return float(f"{digit * power:.3g}")
+        power *= 10
+
+
+def _description(modes: Sequence[Mode]) -> str:
+    said = (f"{mode.name}: {len(mode.tracks):,} requests in {duration_text(mode.wall_s)}" for mode in modes)
+    noted = (f"{text} ({mode.note})" if mode.note else text for text, mode in zip(said, modes, strict=True))
+    return "Each request is a bar on one time axis. " + "; ".join(noted) + "."
+
+
+def _document(parts: Sequence[str], height: float, title: str, description: str) -> str:
+    return _element(
+        "svg",
+        _element("title", escape(_printable(title)), id="wingbeat-title"),
+        _element("desc", escape(_printable(description)), id="wingbeat-desc"),
+        _element("style", _style()),
+        _pattern("wingbeat-waiting", "pale", "hatch", 45),
+        _pattern("wingbeat-failed", "dark", "stripe", -45),
+        _element("rect", class_="paper", width=_WIDTH, height=height),
+        *(part for part in parts if part),
+        xmlns="http://www.w3.org/2000/svg",
+        class_="wingbeat",
+        viewBox=f"0 0 {_WIDTH} {_number(height)}",
+        width=_WIDTH,
+        height=height,
+        role="img",
+        aria_labelledby="wingbeat-title wingbeat-desc",
+    )
+
+
+def _style() -> str:
+    """Every rule is bound to this picture, since a page that holds it inline shares one style space with it."""
+    light = "".join(f"{name}{{{what}:{colour}}}" for name, what, colour, _ in _COLOURS)
+    dark = "".join(f"{name}{{{what}:{colour}}}" for name, what, _, colour in _COLOURS)
+    return f"{_bound(_SHAPES + light)}@media (prefers-color-scheme:dark){{{_bound(dark)}}}"
+
+
+def _bound(rules: str) -> str:
+    selectors = (rule.split("{", 1) for rule in rules.split("}") if rule)
+    return "".join(f"{','.join('.wingbeat ' + one for one in names.split(','))}{{{body}}}" for names, body in selectors)
+
+
+def _pattern(identifier: str, ground: str, stroke: str, turned: int) -> str:
+    return _element(
+        "pattern",
+        _element("rect", class_=ground, width=5, height=5),
+        _element("path", class_=stroke, d="M0 0V5", stroke_width=3),
+        id=identifier,
+        width=5,
+        height=5,
+        patternUnits="userSpaceOnUse",
+        patternTransform=f"rotate({turned})",
+    )
+
+
+def _cross(x: float, y: float, reach: float, look: str) -> str:
+    strokes = _line(x - reach, y - reach, x + reach, y + reach) + _line(x - reach, y + reach, x + reach, y - reach)
+    return _element("path", class_=look, d=strokes)
+
+
+def _line(x: float, y: float, to_x: float, to_y: float) -> str:
+    return f"M{_number(x)} {_number(y)}L{_number(to_x)} {_number(to_y)}"
+
+
+def _text(x: float, y: float, words: str, look: str) -> str:
+    return _element("text", escape(words), class_=look, x=x, y=y)
+
+
+def _element(tag: str, *inside: str, **attributes: str | float) -> str:
+    """Write one element; ``inside`` is markup already, attributes are values yet to be quoted."""
+    named = "".join(f" {_attribute(name)}={quoteattr(_number(value))}" for name, value in attributes.items())
+    return f"<{tag}{named}>{''.join(inside)}</{tag}>" if inside else f"<{tag}{named}/>"
+
+
+def _attribute(name: str) -> str:
+    return name.rstrip("_").replace("_", "-")
+
+
+def _number(value: str | float) -> str:
+    """Round to a tenth of a pixel, the finest that shows."""
+    return value if isinstance(value, str) else f"{round(value, 1) + 0.0:g}" if abs(value) < 1e5 else f"{value:.0f}"
+
+
+def _printable(text: str) -> str:
+    """Put text on one line, without the characters that XML forbids."""
+    return " ".join("".join(" " if unicodedata.category(one) in {"Cc", "Cs", "Cn"} else one for one in text).split())
+
+
+def _shortened(text: str, most: int) -> str:
+    """Cut text to a width, counting wide characters (as in Chinese) twice."""
+    text, width = _printable(text), 0
+    for place, one in enumerate(text):
+        width += 2 if unicodedata.east_asian_width(one) in "WF" else 1
+        if width > most:
+            return text[: place - 1].rstrip() + "…"
+    return text
