@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from typing import Literal
 
@@ -129,11 +130,16 @@ def find_service(
     kind, name = _split(model)
     version = api_version or env.get("GOOGLE_GENAI_API_VERSION") or None
     version = "v1beta" if version == "beta" else version
+    if version is not None and not _VERSION.fullmatch(version):
+        raise ConfigurationError(f"the API version {version!r} is none", hint="write it like v1 or v1beta")
     if kind == "sim":
         return Service("sim", name, None, version, "simulated")
     key, warnings = _key(env)
     url = base_url or env.get("GOOGLE_GEMINI_BASE_URL") or DEFAULT_BASE_URL
     return Service("gemini", name, url, version, key, warnings)
+
+
+_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
 
 
 def _split(model: str) -> tuple[Literal["gemini", "sim"], str]:

@@ -6,6 +6,7 @@ import contextlib
 import datetime
 from collections.abc import AsyncIterator
 from random import Random
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -16,8 +17,10 @@ from wingbeat.ledgers.budget import Budget
 from wingbeat.ledgers.quota import Quota
 from wingbeat.pricing import find_prices
 from wingbeat.providers.gemini import GeminiCodec
-from wingbeat.simulator import Simulator, SimulatorConfig
 from wingbeat.transport import HttpTransport
+
+if TYPE_CHECKING:
+    from wingbeat.simulator import SimulatorConfig
 
 
 @contextlib.asynccontextmanager
@@ -47,6 +50,8 @@ async def connect(
     async with contextlib.AsyncExitStack() as stack:
         base_url = service.base_url
         if service.kind == "sim" and base_url is None:
+            from wingbeat.simulator import Simulator
+
             started = await stack.enter_async_context(Simulator(simulator_config(limits, simulator)))
             base_url = started.url
         elif simulator is not None and service.kind != "sim":
@@ -83,6 +88,8 @@ def simulator_config(limits: Limits, text: str | None) -> SimulatorConfig:
     Raises:
         ConfigurationError: A setting is wrong; the message names the known ones.
     """
+    from wingbeat.simulator import SimulatorConfig
+
     try:
         config = SimulatorConfig.parse(text or "")
     except ValueError as error:
@@ -91,7 +98,7 @@ def simulator_config(limits: Limits, text: str | None) -> SimulatorConfig:
     if quota.tier is None:
         given = {"rpm": limits.rpm, "tpm": limits.tpm, "rpd": limits.rpd}
         missing = {
-            name: int(value) for name, value in given.items() if value is not None and getattr(quota, name) is None
+            name: max(1, int(value)) for name, value in given.items() if value is not None and getattr(quota, name) is None
         }
         quota = msgspec.structs.replace(quota, **missing)
     return msgspec.structs.replace(config, quota=quota)

@@ -29,7 +29,7 @@ def find_prices(model: str, *, cache_folder: Path | None = None) -> Prices | Non
     today = datetime.datetime.now(datetime.UTC).date()
     stamp = f"{Path(origin.origin).with_name('data.py').stat().st_mtime_ns:x}-{today}"
     file = (cache_folder or _cache_folder()) / f"prices-{stamp}-{_safe(model)}.json"
-    with contextlib.suppress(OSError, msgspec.DecodeError):
+    with contextlib.suppress(OSError, msgspec.DecodeError, UnicodeDecodeError):
         return msgspec.json.decode(file.read_bytes(), type=Prices | None)
     prices = _look_up(model, today)
     with contextlib.suppress(OSError):

@@ -7,7 +7,7 @@ from importlib import import_module
 
 import click
 
-from wingbeat.cli.settings import read_settings, user_file
+from wingbeat.cli.settings import check_settings, read_settings, user_file
 
 SECRETS = ("GOOGLE_API_KEY", "GEMINI_API_KEY")
 VARIABLES = ("GOOGLE_GEMINI_BASE_URL", "GOOGLE_GENAI_API_VERSION")
@@ -24,6 +24,7 @@ def config(command: str) -> int:
     """
     settings = read_settings()
     chosen: click.Command = getattr(import_module(f"wingbeat.cli.{command}"), command)
+    check_settings(settings, command, chosen)
     width = max(len(str(parameter.name)) for parameter in chosen.params)
     for parameter in chosen.params:
         if not isinstance(parameter, click.Option) or parameter.name is None:

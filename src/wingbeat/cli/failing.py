@@ -58,8 +58,17 @@ class Problems:
         raise last
 
 
-def command_line(arguments: Iterable[str] | None = None) -> str:
-    """Return the command as the user wrote it, for "the same command again"."""
+def command_line(arguments: Iterable[str] | None = None, *, more: str | None = None) -> str:
+    """
+    Return the command that continues the user's: as it was written, but without what would start it over.
+
+    Args:
+        arguments: What was written after the program's name; the process's own by default.
+        more: A flag to add, unless it is there.
+    """
     import shlex
 
-    return shlex.join(["wingbeat", *(sys.argv[1:] if arguments is None else arguments)])
+    written = [word for word in (sys.argv[1:] if arguments is None else arguments) if word != "--overwrite"]
+    if more is not None and more not in written:
+        written.append(more)
+    return shlex.join(["wingbeat", *written])

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
 from typing import Any, ClassVar
 
 import click
+from click.core import ParameterSource
 
 from wingbeat._version import __version__
 from wingbeat.cli.failing import report_error
-from wingbeat.cli.settings import read_settings
-from wingbeat.errors import WingbeatError
+from wingbeat.cli.settings import Settings, check_settings, read_settings
+from wingbeat.errors import ConfigurationError, WingbeatError
 
 
 class LazyGroup(click.Group):
@@ -67,7 +69,22 @@ class LazyGroup(click.Group):
 @click.pass_context
 def wingbeat(ctx: click.Context) -> None:
     """Answer any number of prompts with hosted language models, as fast as the quota allows, and lose none."""
-    ctx.default_map = read_settings().default_map
+    settings = read_settings()
+    _check_tables(settings)
+    name = ctx.invoked_subcommand
+    if name in settings.default_map:
+        command = LazyGroup().get_command(ctx, str(name))
+        assert command is not None
+        check_settings(settings, str(name), command)
+    ctx.default_map = settings.default_map
+
+
+def _check_tables(settings: Settings) -> None:
+    """Refuse a table of a command that there is not, before it is silently ignored."""
+    for (name, _option), path in settings.origins.items():
+        if name not in LazyGroup.COMMANDS:
+            known = ", ".join(f"[{command}]" for command in sorted(LazyGroup.COMMANDS))
+            raise ConfigurationError(f"`{path}`: there is no command `{name}`", hint=f"tables are {known}")
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -78,6 +95,7 @@ def main(arguments: list[str] | None = None) -> None:
 def run_command(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     try:
+        _refuse_undecodable(sys.argv[1:] if arguments is None else arguments)
         result: Any = wingbeat.main(args=arguments, prog_name="wingbeat", standalone_mode=False)
     except click.exceptions.Exit as done:
         return done.exit_code
@@ -96,6 +114,23 @@ def run_command(arguments: list[str] | None = None) -> int:
     return result if isinstance(result, int) else 0
 
 
+def _refuse_undecodable(arguments: list[str]) -> None:
+    """Refuse bytes that are no text: they can stand in no journal, no request and no event."""
+    variables = {name: value for name, value in os.environ.items() if name.startswith("WINGBEAT_")}
+    for name, value in [*((f"argument {number}", value) for number, value in enumerate(arguments, 1)), *variables.items()]:
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise ConfigurationError(f"{name} is not valid UTF-8: {value!r}") from None
+
+
 def _usage_hint(error: click.ClickException) -> str | None:
-    context = getattr(error, "ctx", None)
-    return f"see {context.command_path} --help" if context is not None else None
+    """Say where to look: at the file or variable that a bad value comes from, else at the help."""
+    context: click.Context | None = getattr(error, "ctx", None)
+    if context is None:
+        return None
+    parameter: click.Parameter | None = getattr(error, "param", None)
+    source = context.get_parameter_source(parameter.name) if parameter is not None and parameter.name else None
+    if source in (ParameterSource.ENVIRONMENT, ParameterSource.DEFAULT_MAP):
+        return f"no flag gives it; see where it comes from: wingbeat config {context.info_name}"
+    return f"see {context.command_path} --help"

@@ -45,6 +45,7 @@ from wingbeat.sinks.output import Sink, Stream
 from wingbeat.sources import Source, open_source
 from wingbeat.sources.building import PROMPT_COLUMNS, RecordBuilder
 from wingbeat.sources.template import Template, read_template
+from wingbeat.transport import check_base_url
 
 INTERRUPTED = 130
 
@@ -70,8 +71,10 @@ def execute(values: dict[str, Any]) -> int:
     reporter = _reporter(values, wanted)
     for warning in wanted.service.warnings:
         report_warning(warning)
-    with _open_journal(wanted, values) as journal:
-        wanted.identity.check(journal)
+    with contextlib.ExitStack() as stack:
+        journal = stack.enter_context(_open_journal(wanted, values))
+        if journal.last_seq():  # else nothing is mixed, whatever was tried before
+            wanted.identity.check(journal)
         resumption = Resumption(journal, retry_failed=values["retry_failed"])
         found = None
         if wanted.source.can_reread:
@@ -83,6 +86,11 @@ def execute(values: dict[str, Any]) -> int:
         _show_plan(plan, reporter, values)
         if values["dry_run"]:
             return 0
+        if values["overwrite"] and wanted.journal is not None:
+            journal = stack.enter_context(_start_over(wanted.journal, wanted.output))
+            resumption = Resumption(journal, retry_failed=False)
+        if not journal.last_seq():
+            journal.keep(run=wanted.identity)
         sink = _open_sink(wanted, journal, found, ordered=values["ordered"])
         job = FileJob(
             source=wanted.source,
@@ -105,13 +113,15 @@ def read_wanted(values: dict[str, Any]) -> Wanted:
         WingbeatError: Something is wrong; all problems but the last have been reported.
     """
     problems = Problems()
-    service = limits = options = source = template = system = output = None
+    service = limits = options = source = template = system = output = journal = None
     with problems:
         if not values["model"]:
             raise ConfigurationError(
                 "no model is named", hint="add --model gemini-…, or --model sim/gemini-2.5-flash to try the simulator"
             )
         service = find_service(values["model"], base_url=values["base_url"], api_version=values["api_version"])
+        if service.base_url is not None:
+            check_base_url(service.base_url)
     with problems:
         limits = read_limits(values)
     with problems:
@@ -127,6 +137,7 @@ def read_wanted(values: dict[str, Any]) -> Wanted:
         source = open_source(values["input"], values["repeat"])
     with problems:
         output = _read_output(values, source)
+        journal = _read_journal(values, output)
     with problems:
         if source is not None and source.columns is not None:
             _check_columns(source, template, system)
@@ -140,9 +151,6 @@ def read_wanted(values: dict[str, Any]) -> Wanted:
     assert limits is not None
     assert options is not None
     assert source is not None
-    journal = Path(values["journal"]) if values["journal"] else None
-    if journal is None and output is not None:
-        journal = journal_path(output)
     return Wanted(
         service=service,
         limits=limits,
@@ -195,16 +203,47 @@ def _read_output(values: dict[str, Any], source: Source | None) -> Path | None:
     if values["output"] == "-":
         return None
     output = Path(values["output"])
-    check_output(output)
-    if source is not None and output.exists() and Path(values["input"]).exists() and output.samefile(values["input"]):
+    try:
+        check_output(output)
+        output.exists()
+    except OSError as error:
+        raise ConfigurationError(f"can't use the output `{output}`: {error.strerror or error}") from None
+    if source is not None and _is_same_file(output, values["input"]):
         raise ConfigurationError(f"the output `{output}` is the input", hint="choose another output")
-    journal = Path(values["journal"]) if values["journal"] else journal_path(output)
+    journal = _read_journal(values, output)
+    assert journal is not None
+    if journal.absolute() == output.absolute():
+        raise ConfigurationError(f"the journal `{journal}` is the output", hint="choose another --journal")
     if output.exists() and output.stat().st_size and not journal.exists() and not values["overwrite"]:
         raise ConfigurationError(
             f"the output `{output}` exists and wingbeat has no journal of it",
             hint="choose another output, or --overwrite to keep the old one as .bak",
         )
     return output
+
+
+def _is_same_file(output: Path, argument: str) -> bool:
+    """Tell whether the output is the input; a prompt in quotes may be too long to be any file's name."""
+    try:
+        return output.exists() and output.samefile(argument)
+    except (OSError, ValueError):
+        return False
+
+
+def _read_journal(values: dict[str, Any], output: Path | None) -> Path | None:
+    if not values["journal"]:
+        return None if output is None else journal_path(output)
+    journal = Path(values["journal"])
+    try:
+        if journal.is_dir():
+            raise ConfigurationError(f"the journal `{journal}` is a folder", hint="name a file in it")
+        if not journal.absolute().parent.is_dir():
+            raise ConfigurationError(
+                f"there is no folder `{journal.parent}` for the journal", hint="make it, or mend the path"
+            )
+    except OSError as error:
+        raise ConfigurationError(f"can't use the journal `{journal}`: {error.strerror or error}") from None
+    return journal
 
 
 def _check_columns(source: Source, template: Template | None, system: str | Template | None) -> None:
@@ -227,19 +266,40 @@ def _check_columns(source: Source, template: Template | None, system: str | Temp
 
 @contextlib.contextmanager
 def _open_journal(wanted: Wanted, values: dict[str, Any]) -> Iterator[Journal]:
-    """Open the run's journal; one that a mere look must not make, or nobody asked for, lies in a temporary folder."""
-    from wingbeat.cli.run import start_over
+    """
+    Open the run's journal.
 
+    One that a mere look must not make, that is to be started over, or that nobody asked for lies in a temporary
+    folder. A new one is taken away again when the run is refused: a refusal leaves no file.
+    """
     only_looks = values["dry_run"] or values["check"]
     path = wanted.journal
     with contextlib.ExitStack() as stack:
-        if path is None or (only_looks and (values["overwrite"] or not path.exists())):
+        if path is None or values["overwrite"] or (only_looks and not path.exists()):
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="wingbeat-"))
             path = Path(folder) / "run.journal"
-        elif values["overwrite"]:
-            with Journal(path):
-                start_over(path, *([wanted.output] if wanted.output is not None else []))
-        yield stack.enter_context(Journal(path))
+        is_new = not path.exists()
+        try:
+            with Journal(path) as journal:
+                yield journal
+        except ConfigurationError:
+            if is_new:
+                path.unlink(missing_ok=True)
+            raise
+
+
+@contextlib.contextmanager
+def _start_over(path: Path, output: Path | None) -> Iterator[Journal]:
+    """Move an old output and its journal out of the way, once the new run is known to begin, and open a new journal."""
+    from wingbeat.cli.run import start_over
+
+    if path.exists():
+        Journal(path).close()  # refuses one in use, and takes what a killed run has left beside it into the file
+        start_over(path)
+    if output is not None:
+        start_over(output)
+    with Journal(path) as journal:
+        yield journal
 
 
 def _check_rows(found: Scan, wanted: Wanted, *, strict: bool) -> None:
@@ -433,7 +493,7 @@ class _Running:
     def _next_command(self, summary: Summary) -> None:
         output = self._wanted.output
         if summary.failed and self._wanted.journal is not None:
-            report_hint(f"ask the failed again: {command_line()} --retry-failed")
+            report_hint(f"ask the failed again: {command_line(more='--retry-failed')}")
         elif output is not None and output.suffix.lower() in (".jsonl", ".ndjson"):
             report_hint(f"look at the answers: head -n 3 {output}")
         elif output is not None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import tomllib
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+import click
 import msgspec
 
 from wingbeat.errors import ConfigurationError
@@ -57,6 +59,37 @@ def read_settings(folder: Path | None = None, user: Path | None = None) -> Setti
     return Settings(default_map, origins)
 
 
+def check_settings(settings: Settings, name: str, command: click.Command) -> None:
+    """
+    Refuse settings that a command has no use for, before any of them is silently ignored.
+
+    Args:
+        settings: What the files hold.
+        name: The command's name.
+        command: The command.
+
+    Raises:
+        ConfigurationError: A command or an option is unknown, or a value has a type that no option takes.
+    """
+    options = {str(option.name): option for option in command.params if isinstance(option, click.Option)}
+    for option, value in settings.default_map.get(name, {}).items():
+        where = f"`{settings.origins[name, option]}`: [{name}]"
+        if option not in options:
+            near = get_close_matches(option, options, 1)
+            raise ConfigurationError(
+                f"{where} has no setting `{option.replace('_', '-')}`",
+                hint=f"did you mean `{near[0].replace('_', '-')}`?" if near else f"see wingbeat {name} --help",
+            )
+        values = value if isinstance(value, list) and options[option].multiple else [value]
+        if isinstance(value, str) and options[option].multiple:
+            values = [None]
+        wanted = "a list of texts" if options[option].multiple else "a text, a number, or true or false"
+        if not all(isinstance(item, str | int | float) for item in values):
+            raise ConfigurationError(f"{where} `{option.replace('_', '-')}` must be {wanted}, not {value!r}")
+        if isinstance(value, bool) and not options[option].is_flag:
+            raise ConfigurationError(f"{where} `{option.replace('_', '-')}` takes a value, not {str(value).lower()}")
+
+
 def _files(folder: Path, user: Path) -> list[tuple[Path, dict[str, Any]]]:
     """Return the tables of each file that there is, the weakest first."""
     found = []
@@ -64,7 +97,11 @@ def _files(folder: Path, user: Path) -> list[tuple[Path, dict[str, Any]]]:
         found.append((user, tables))
     project = folder / "pyproject.toml"
     if (tables := _read(project)) is not None:
-        found.append((project, tables.get("tool", {}).get("wingbeat", {})))
+        tools = tables.get("tool")
+        own_tables = tools.get("wingbeat", {}) if isinstance(tools, dict) else {}
+        if not isinstance(own_tables, dict):
+            raise ConfigurationError(f"`{project}`: `tool.wingbeat` must be a table", hint="write [tool.wingbeat.run]")
+        found.append((project, own_tables))
     own = folder / "wingbeat.toml"
     if (tables := _read(own)) is not None:
         found.append((own, tables))
@@ -74,7 +111,7 @@ def _files(folder: Path, user: Path) -> list[tuple[Path, dict[str, Any]]]:
 def _read(path: Path) -> dict[str, Any] | None:
     try:
         return tomllib.loads(path.read_text("utf-8"))
-    except (FileNotFoundError, NotADirectoryError, PermissionError):
+    except OSError:
         return None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         if path.name == "pyproject.toml":

@@ -24,8 +24,8 @@ def status(output: str, as_json: bool) -> int:
     OUTPUT is the output file, or its journal.
     """
     path = Path(output)
-    journal_file = path if path.suffix == ".journal" else journal_path(path)
-    if not journal_file.exists():
+    journal_file = path if path.suffix == ".journal" or not path.name else journal_path(path)
+    if not journal_file.is_file():
         raise ConfigurationError(
             f"there is no journal `{journal_file}`", hint="name the output of a run, as given to wingbeat run -o"
         )

@@ -14,6 +14,25 @@ class Statistics:
     Args:
         rows: Records in the input, or None while unknown.
         already: Records answered by an earlier run.
+
+    Attributes:
+        answered: Records answered by this run, withheld and shortened ones included.
+        failed: Records that ended with an error.
+        withheld: Answered records whose answer the service blocked or refused.
+        shortened: Answered records cut at the token limit.
+        sent: Requests sent.
+        refused: Requests refused for quota.
+        retried: Requests sent again after a failure.
+        in_flight: Requests sent and not yet replied to.
+        backing_off: Lanes that wait before they try again.
+        peak_in_flight: Most requests in flight at once.
+        input_tokens: Input tokens of the answers.
+        output_tokens: Output tokens of the answers, thinking included.
+        thinking_tokens: Part of ``output_tokens`` spent on thinking.
+        cached_tokens: Part of ``input_tokens`` read from the service's cache.
+        cost_usd: Price of the answers that have one.
+        unpriced: Answers without a known price.
+        failures: How often each kind of failure was a record's end.
     """
 
     RECENT_S = 60.0

@@ -44,8 +44,9 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
     """
     try:
         if read_only:
-            connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5.0)
+            connection = _connect_to_read(path)
         else:
+            _check_left_over(path)
             connection = sqlite3.connect(path, timeout=5.0, check_same_thread=False)
         connection.isolation_level = None
         try:
@@ -54,10 +55,8 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
             connection.close()
             raise
     except sqlite3.DatabaseError as error:
-        if "not a database" in str(error) or "malformed" in str(error):
-            raise JournalVersionError(
-                f"`{path}` is not a journal of wingbeat", hint="move it away, or choose another output"
-            ) from None
+        if "not a database" in str(error):
+            raise _foreign(path) from None
         raise unusable(path, error) from None
     return connection
 
@@ -70,11 +69,59 @@ def unusable(path: Path, error: sqlite3.Error) -> JournalError:
             f"the disk is full: can't write `{path}`",
             hint="free some space, then run the same command again; what was answered is kept",
         )
+    if "malformed" in text:
+        return JournalError(
+            f"the journal `{path}` is damaged: {text}",
+            hint="save what it holds: sqlite3 JOURNAL .recover; or move it away and begin again",
+        )
     if "readonly" in text or "unable to open" in text:
         return JournalError(
-            f"can't write the journal `{path}`: {text}", hint="check the folder's permissions, or choose another output"
+            f"can't open the journal `{path}`: {text}", hint="check the folder's permissions, or choose another output"
         )
     return JournalError(f"the journal `{path}` failed: {text}", hint="what was answered before is kept; try again")
+
+
+def _connect_to_read(path: Path) -> sqlite3.Connection:
+    """Open without changing the file; in a folder where nothing can be made, as a file that nobody changes."""
+    uri = path.absolute().as_uri()
+    if not path.exists():
+        raise JournalError(f"there is no journal `{path}`", hint="check the path of the output")
+    connection = sqlite3.connect(f"{uri}?mode=ro", uri=True, timeout=5.0)
+    try:
+        connection.execute("pragma user_version").fetchone()
+    except sqlite3.OperationalError:
+        connection.close()
+        if _has_wal(path):
+            raise
+        connection = sqlite3.connect(f"{uri}?mode=ro&immutable=1", uri=True)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _check_left_over(path: Path) -> None:
+    """Look before writing when a process was killed here: closing a writable connection would fold its log into the
+    file, which may be a newer wingbeat's, or nobody's business."""
+    if not _has_wal(path):
+        return
+    connection = _connect_to_read(path)
+    try:
+        if connection.execute("select count(*) from sqlite_master").fetchone()[0]:
+            _check(connection, path, read_only=True)
+    finally:
+        connection.close()
+
+
+def _has_wal(path: Path) -> bool:
+    try:
+        return path.with_name(path.name + "-wal").stat().st_size > 0 and path.stat().st_size > 0
+    except OSError:
+        return False
+
+
+def _foreign(path: Path) -> JournalVersionError:
+    return JournalVersionError(f"`{path}` is not a journal of wingbeat", hint="move it away, or choose another output")
 
 
 def _check(connection: sqlite3.Connection, path: Path, *, read_only: bool) -> None:
@@ -91,9 +138,7 @@ def _check(connection: sqlite3.Connection, path: Path, *, read_only: bool) -> No
         connection.execute("commit")
         return
     if application_id != APPLICATION_ID:
-        raise JournalVersionError(
-            f"`{path}` is not a journal of wingbeat", hint="move it away, or choose another output"
-        )
+        raise _foreign(path)
     if version > VERSION:
         raise JournalVersionError(
             f"`{path}` was written by a newer wingbeat (journal version {version}, this one knows {VERSION})",

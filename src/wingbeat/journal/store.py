@@ -14,6 +14,10 @@ from filelock import FileLock, Timeout
 from wingbeat.errors import JournalBusyError, JournalError
 from wingbeat.journal.schema import KEY_INDEX, connect, unusable
 
+ROWS_A_STATEMENT = 250
+"""Rows inserted by one statement. SQLite's binding lets go of the interpreter lock at each statement and must win it
+back from the event loop: a statement a row costs more in that than in writing."""
+
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
 
@@ -49,11 +53,16 @@ class Progress(msgspec.Struct):
 
 
 class OutputMark(msgspec.Struct, frozen=True):
-    """How far the output file is known to agree with the journal: so many bytes hold all outcomes up to ``seq``."""
+    """How far the output file is known to agree with the journal: so many bytes, of this CRC-32, hold all outcomes up
+    to ``seq``."""
 
     seq: int = 0
     size: int = 0
-    is_whole: bool = False
+    checksum: int = 0
+
+
+LOCK_WAIT_S = 0.2
+"""How long to wait for the lock: longer than `Journal.is_being_written` holds it, which is no other writer."""
 
 
 def journal_path(output: Path) -> Path:
@@ -81,7 +90,7 @@ class Journal:
         self._lock = FileLock(f"{path}.lock")
         if not read_only:
             try:
-                self._lock.acquire(timeout=0)
+                self._lock.acquire(timeout=LOCK_WAIT_S, poll_interval=0.02)
             except Timeout:
                 raise JournalBusyError(
                     f"another process is writing `{path}`", hint="wait for it, or see how far it is: wingbeat status"
@@ -94,7 +103,7 @@ class Journal:
         try:
             self._connection = connect(path, read_only=read_only)
         except BaseException:
-            self._lock.release()
+            self._unlock()
             raise
 
     def __repr__(self) -> str:
@@ -110,6 +119,9 @@ class Journal:
         """Close the file and let others write it."""
         with contextlib.suppress(sqlite3.Error):
             self._connection.close()
+        self._unlock()
+
+    def _unlock(self) -> None:
         if self._lock.is_locked:
             with contextlib.suppress(OSError):  # unlinked while held: whoever waits for it makes a new one
                 Path(self._lock.lock_file).unlink()
@@ -145,7 +157,11 @@ class Journal:
             The number of the last outcome.
         """
         with self._transaction():
-            self._connection.executemany("insert into outcomes (key, idx, ok, line) values (?, ?, ?, ?)", entries)
+            for start in range(0, len(entries), ROWS_A_STATEMENT):
+                part = entries[start : start + ROWS_A_STATEMENT]
+                rows = ", ".join(["(?, ?, ?, ?)"] * len(part))
+                values_of_rows = [value for entry in part for value in entry]
+                self._connection.execute(f"insert into outcomes (key, idx, ok, line) values {rows}", values_of_rows)
             self._keep(values)
             return self._last_seq()
 
@@ -160,7 +176,7 @@ class Journal:
     def find(self, key: bytes, after: int = 0, most: int = 1) -> list[Kept]:
         """Return the next outcomes of a key, oldest first, numbered above ``after``."""
         sql = "select seq, idx, ok from outcomes where key = ? and seq > ? order by seq limit ?"
-        return [Kept(seq, index, bool(ok)) for seq, index, ok in self._execute(sql, (key, after, most))]
+        return [Kept(seq, index, bool(ok)) for seq, index, ok in self._rows(sql, (key, after, most))]
 
     def prepare_to_find(self) -> None:
         """Make `find` fast."""
@@ -188,7 +204,7 @@ class Journal:
         """Yield the output rows of the current input, as JSON: in order of commit, or of the input."""
         order = "idx" if ordered else "seq"
         sql = f"select line from outcomes where seq > ? and idx >= 0 order by {order}"
-        for (line,) in self._execute(sql, (after,)):
+        for (line,) in self._rows(sql, (after,)):
             yield line
 
     def line(self, seq: int) -> bytes:
@@ -197,7 +213,7 @@ class Journal:
 
     def positions(self) -> Iterator[tuple[int, int, bool]]:
         """Yield (number, position, ok) of every outcome."""
-        for seq, index, ok in self._execute("select seq, idx, ok from outcomes"):
+        for seq, index, ok in self._rows("select seq, idx, ok from outcomes"):
             yield seq, index, bool(ok)
 
     def progress(self) -> Progress:
@@ -222,6 +238,13 @@ class Journal:
     def _execute(self, sql: str, values: tuple[Any, ...] = ()) -> sqlite3.Cursor:
         try:
             return self._connection.execute(sql, values)
+        except sqlite3.Error as error:
+            raise unusable(self.path, error) from None
+
+    def _rows(self, sql: str, values: tuple[Any, ...] = ()) -> Iterator[Any]:
+        cursor = self._execute(sql, values)
+        try:
+            yield from cursor
         except sqlite3.Error as error:
             raise unusable(self.path, error) from None
 

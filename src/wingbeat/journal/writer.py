@@ -55,6 +55,8 @@ class GroupWriter(Generic[T]):
         """
         if self._error is not None:
             raise self._error
+        if self._task.done():
+            raise RuntimeError("put after close: nothing would commit it")
         self._group.append(item)
         waiting = len(self._group)
         if waiting == 1 or waiting == GROUP_ROWS:
@@ -65,15 +67,20 @@ class GroupWriter(Generic[T]):
         return None
 
     async def close(self) -> None:
-        """Commit what is left and stop the thread."""
+        """Commit what is left and stop the thread. When cancelled meanwhile, it does both first."""
         self._closing = True
         self._something.set()
-        try:
-            await self._task
-        finally:
-            self._thread.shutdown(wait=True)
+        cancelled: asyncio.CancelledError | None = None
+        while not self._task.done():
+            try:
+                await asyncio.shield(self._task)
+            except asyncio.CancelledError as error:
+                cancelled = error
+        self._thread.shutdown(wait=True)
         if self._error is not None:
             raise self._error
+        if cancelled is not None:
+            raise cancelled
 
     async def _wait_for_room(self) -> None:
         await self._room.wait()

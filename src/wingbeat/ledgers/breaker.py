@@ -67,7 +67,7 @@ class Breaker:
         self._last.append(True)
         self.failing_since = None
         if was_try and self.state is BreakerState.HALF_OPEN:
-            self._trying -= 1
+            self._end_try()
             self._allowed *= 2
             if self._allowed > 4:
                 self._close()
@@ -89,7 +89,11 @@ class Breaker:
     def abandoned(self, was_try: bool) -> None:
         """Take back a request that ended without telling anything (cancelled)."""
         if was_try and self.state is BreakerState.HALF_OPEN:
-            self._trying -= 1
+            self._end_try()
+
+    def _end_try(self) -> None:
+        # A try that outlived an earlier opening is not among those that are counted now.
+        self._trying = max(0, self._trying - 1)
 
     def _open(self, now: float) -> None:
         self.state = BreakerState.OPEN

@@ -2,34 +2,60 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 BYTES_PER_TOKEN = 4.0
 """Start value for ASCII text. Source: the vendors' own rule of thumb of four characters a token."""
 
 OTHER_BYTES_PER_TOKEN = 2.5
 """Start value for the bytes of other scripts."""
 
-LEARNING_RATE = 0.05
+MEMORY = 0.98
+"""Weight of all earlier replies at each new one: the last fifty or so count."""
+
+LOWEST_RATIO, HIGHEST_RATIO = 0.05, 20.0
 OUTPUT_START_TOKENS = 400.0
+
+
+class Estimate(float):
+    """
+    Estimated tokens that remember their uncorrected number.
+
+    Hundreds of requests are estimated before the first reply comes. Each reply must be compared with the uncorrected
+    number: compared with an estimate of long ago, every one of them would correct the same error once more.
+    """
+
+    __slots__ = ("raw",)
+
+    raw: float
+
+    def __new__(cls, tokens: float, raw: float) -> Self:
+        """Make an estimate of ``tokens``, corrected from ``raw``."""
+        estimate = super().__new__(cls, tokens)
+        estimate.raw = raw
+        return estimate
 
 
 class TokenEstimator:
     """
-    Estimate input tokens from bytes, without bias once replies have come: every reply's own count corrects
-    the next estimates.
+    Estimate input tokens from bytes, without bias in their sum once replies have come: the tokens that replies
+    report, over what was estimated for them, correct the next estimates.
     """
 
-    __slots__ = ("_output_mean", "_outputs", "_ratio", "_samples")
+    __slots__ = ("_actual", "_output_mean", "_outputs", "_ratio", "_raw", "_samples")
 
     def __init__(self) -> None:
         self._ratio = 1.0
         self._samples = 0
+        self._raw = 0.0
+        self._actual = 0.0
         self._output_mean = OUTPUT_START_TOKENS
         self._outputs = 0
 
     def __repr__(self) -> str:
         return f"<TokenEstimator ×{self._ratio:.2f} after {self._samples} replies>"
 
-    def input_tokens(self, text_bytes: int, other_bytes: int = 0) -> float:
+    def input_tokens(self, text_bytes: int, other_bytes: int = 0) -> Estimate:
         """
         Estimate the input tokens of a request.
 
@@ -37,18 +63,27 @@ class TokenEstimator:
             text_bytes: UTF-8 bytes of all its text.
             other_bytes: How many of these belong to characters outside ASCII.
         """
-        return max(1.0, raw_tokens(text_bytes, other_bytes) * self._ratio)
+        raw = raw_tokens(text_bytes, other_bytes)
+        return Estimate(max(1.0, raw * self._ratio), raw)
 
     def observe(self, estimated: float, actual: int, output_tokens: int) -> None:
-        """Learn from a reply that reports its own tokens; ``estimated`` is what `input_tokens` had said."""
+        """
+        Learn from a reply that reports its own tokens.
+
+        Args:
+            estimated: What `input_tokens` had said; a plain number is taken as uncorrected.
+            actual: Input tokens as reported.
+            output_tokens: Output tokens as reported.
+        """
         self._outputs += 1
         self._output_mean += (output_tokens - self._output_mean) / min(self._outputs, 50)
-        if actual <= 0 or estimated <= 0:
+        raw = estimated.raw if isinstance(estimated, Estimate) else estimated
+        if actual <= 0 or raw <= 0:
             return
         self._samples += 1
-        rate = max(LEARNING_RATE, 1.0 / (1 + self._samples))
-        target = self._ratio * actual / estimated
-        self._ratio = min(20.0, max(0.05, self._ratio + rate * (target - self._ratio)))
+        self._raw = self._raw * MEMORY + raw
+        self._actual = self._actual * MEMORY + actual
+        self._ratio = min(HIGHEST_RATIO, max(LOWEST_RATIO, self._actual / self._raw))
 
     def output_tokens(self, max_output_tokens: int | None) -> float:
         """Estimate the output tokens of a request: the mean so far, within the request's own limit."""

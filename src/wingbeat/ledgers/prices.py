@@ -47,7 +47,7 @@ class Prices(msgspec.Struct, frozen=True):
 
     def cost_usd(self, usage: Usage) -> float:
         """Return the price of an answer in US dollars."""
-        cached = usage.cached_tokens if self.cached is not None else 0
+        cached = min(usage.cached_tokens, usage.input_tokens) if self.cached is not None else 0
         fresh = usage.input_tokens - cached
         total = self.input.of(fresh, usage.input_tokens) + self.output.of(usage.output_tokens, usage.input_tokens)
         if self.cached is not None and cached:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from wingbeat.ledgers.rate import RateLimit
+from wingbeat.ledgers.rate import TOKEN_EAGERNESS, RateLimit
 from wingbeat.ledgers.window import Entry
 
 REQUESTS = "requests"
@@ -60,9 +60,7 @@ class Quota:
         window_s: float = 60.0,
     ) -> None:
         self.requests = None if requests_per_minute is None else RateLimit(REQUESTS, requests_per_minute, window_s)
-        self.input_tokens = (
-            None if input_tokens_per_minute is None else RateLimit(INPUT_TOKENS, input_tokens_per_minute, window_s)
-        )
+        self.input_tokens = None if input_tokens_per_minute is None else _token_limit(input_tokens_per_minute, window_s)
         self.limits: tuple[RateLimit, ...] = tuple(x for x in (self.requests, self.input_tokens) if x is not None)
         self.requests_per_day = requests_per_day
         self.requests_today = 0.0
@@ -194,10 +192,13 @@ class Quota:
         if ours is not None:
             ours.resize(limit)
             return ours
-        ours = RateLimit(resource, limit)
         if resource == REQUESTS:
-            self.requests = ours
+            ours = self.requests = RateLimit(resource, limit)
         else:
-            self.input_tokens = ours
+            ours = self.input_tokens = _token_limit(limit)
         self.limits = (*self.limits, ours)
         return ours
+
+
+def _token_limit(limit: float, window_s: float = 60.0) -> RateLimit:
+    return RateLimit(INPUT_TOKENS, limit, window_s, eagerness=TOKEN_EAGERNESS)

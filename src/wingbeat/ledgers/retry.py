@@ -71,7 +71,8 @@ def backoff_s(attempt: int, random: Random) -> float:
 
     Source: "Exponential Backoff And Jitter", AWS Architecture Blog, 2015 (full jitter).
     """
-    return random.uniform(0.0, min(LONGEST_BACKOFF_S, FIRST_BACKOFF_S * 2.0**attempt))
+    doublings = min(attempt, 16)  # more would overflow in the end, and the longest backoff is reached long before
+    return random.uniform(0.0, min(LONGEST_BACKOFF_S, FIRST_BACKOFF_S * 2.0**doublings))
 
 
 def verdict(failure: Failure, attempts: int, max_attempts: int, random: Random) -> Verdict:
@@ -121,22 +122,46 @@ class RetryBudget:
     RESERVE = 10
 
     def __init__(self) -> None:
-        self._answered: deque[float] = deque(maxlen=4096)
-        self._retried: deque[float] = deque(maxlen=4096)
+        self._answered = _RecentCount(self.SPAN_S)
+        self._retried = _RecentCount(self.SPAN_S)
         self._next_s = float("-inf")
 
     def answered(self, now: float) -> None:
         """Count one answered request."""
-        self._answered.append(now)
+        self._answered.add(now)
 
     def retry_at(self, now: float) -> float:
         """Count one retry and return when it may go: ``now`` while the budget lasts, later when it is spent."""
-        horizon = now - self.SPAN_S
-        for times in (self._answered, self._retried):
-            while times and times[0] < horizon:
-                times.popleft()
-        if len(self._retried) < len(self._answered) + self.RESERVE:
-            self._retried.append(now)
+        if self._retried.at(now) < self._answered.at(now) + self.RESERVE:
+            self._retried.add(now)
             return now
         self._next_s = max(self._next_s + 1.0, now)
         return self._next_s
+
+
+class _RecentCount:
+    """How often something happened in the last ``span_s`` seconds, counted by the second so that memory is bounded."""
+
+    __slots__ = ("_seconds", "_span_s", "_total")
+
+    def __init__(self, span_s: float) -> None:
+        self._span_s = span_s
+        self._seconds: deque[tuple[float, int]] = deque()
+        self._total = 0
+
+    def add(self, now: float) -> None:
+        """Count one more."""
+        self._total += 1
+        seconds = self._seconds
+        if seconds and now - seconds[-1][0] < 1.0:
+            seconds[-1] = (seconds[-1][0], seconds[-1][1] + 1)
+        else:
+            self.at(now)
+            seconds.append((now, 1))
+
+    def at(self, now: float) -> int:
+        """Return the number in the span that ends now."""
+        seconds = self._seconds
+        while seconds and seconds[0][0] < now - self._span_s:
+            self._total -= seconds.popleft()[1]
+        return self._total

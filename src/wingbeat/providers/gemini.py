@@ -11,7 +11,7 @@ from wingbeat.model.answer import Completion, Failure, FailureKind, Usage
 from wingbeat.model.http import HttpReply, HttpRequest
 from wingbeat.model.options import NO_OPTIONS, Options
 from wingbeat.model.record import Request
-from wingbeat.providers.gemini_errors import UNREADABLE, classify_error, malformed
+from wingbeat.providers.gemini_errors import UNREADABLE, classify_error, malformed, read_json
 
 DEFAULT_BASE_URL = "https://generativelanguage.googleapis.com"
 
@@ -233,17 +233,19 @@ class GeminiCodec:
         return _completion(parsed, reply)
 
     @staticmethod
-    def _decode_oddity(reply: HttpReply) -> Failure:
-        """Tell an error that came after a 200 from a body of no known shape."""
-        try:
-            value = msgspec.json.decode(reply.body)
-        except UNREADABLE:
-            return malformed(reply.body)
-        if isinstance(value, list) and value and isinstance(value[0], dict):
+    def _decode_oddity(reply: HttpReply) -> Completion | Failure:
+        """
+        Read a body of which a part is not as it should be.
+
+        An answer that is paid for is not lost for a broken count beside it: every part that can be read is read, and
+        the others are left out. What holds neither answer nor error is malformed.
+        """
+        value = read_json(reply.body)
+        if isinstance(value, list) and len(value) == 1:
             value = value[0]
-        if isinstance(value, dict) and isinstance(value.get("error"), dict):
-            return classify_error(reply.status, reply.headers, reply.body)
-        return malformed(reply.body)
+        if not isinstance(value, dict):
+            return _no_answer(reply)
+        return _completion(_readable(value), reply)
 
 
 def _completion(parsed: _Reply, reply: HttpReply) -> Completion | Failure:
@@ -262,7 +264,7 @@ def _completion(parsed: _Reply, reply: HttpReply) -> Completion | Failure:
         feedback = parsed.promptFeedback
         if feedback is not None and feedback.blockReason:
             return Completion("", feedback.blockReason, usage, parsed.modelVersion, parsed.responseId, withheld=True)
-        return _without_candidates(reply)
+        return _no_answer(reply)
     candidate = parsed.candidates[0]
     reason = candidate.finishReason
     parts = candidate.content.parts if candidate.content is not None else None
@@ -280,11 +282,63 @@ def _completion(parsed: _Reply, reply: HttpReply) -> Completion | Failure:
     return Completion(text, reason, usage, parsed.modelVersion, parsed.responseId)
 
 
-def _without_candidates(reply: HttpReply) -> Failure:
-    value: Any = msgspec.json.decode(reply.body)
+def _no_answer(reply: HttpReply) -> Failure:
+    """Tell an error that came in an answer's place from a body of no known shape."""
+    value = read_json(reply.body)
+    if isinstance(value, list) and value:
+        value = value[0]
     if isinstance(value, dict) and isinstance(value.get("error"), dict):
         return classify_error(reply.status, reply.headers, reply.body)
     return malformed(reply.body)
+
+
+def _readable(value: dict[str, Any]) -> _Reply:
+    """Return what is well-formed in a reply of which something is not."""
+    candidates = value.get("candidates")
+    feedback = value.get("promptFeedback")
+    usage = value.get("usageMetadata")
+    counts = usage if isinstance(usage, dict) else {}
+    return _Reply(
+        candidates=[_readable_candidate(item) for item in candidates if isinstance(item, dict)]
+        if isinstance(candidates, list)
+        else None,
+        promptFeedback=_PromptFeedback(_text(feedback.get("blockReason"))) if isinstance(feedback, dict) else None,
+        usageMetadata=_UsageMetadata(**{name: _count(counts.get(name)) for name in _UsageMetadata.__struct_fields__}),
+        modelVersion=_text(value.get("modelVersion")),
+        responseId=_text(value.get("responseId")),
+    )
+
+
+def _readable_candidate(value: dict[str, Any]) -> _Candidate:
+    content = value.get("content")
+    parts = content.get("parts") if isinstance(content, dict) else None
+    found = [
+        _Part(_text(part.get("text")), part.get("thought") in (True, "true"))
+        for part in (parts if isinstance(parts, list) else ())
+        if isinstance(part, dict)
+    ]
+    return _Candidate(_Content(found), _text(value.get("finishReason")), _text(value.get("finishMessage")))
+
+
+def _text(value: Any) -> str | None:
+    """Return a text that every encoder takes: half a surrogate pair becomes the replacement character."""
+    if not isinstance(value, str):
+        return None
+    return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def _count(value: Any) -> int | None:
+    """Read a count that came as a number of any kind, or as text, as protobuf writes large ones."""
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 15:
+        return int(value)
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _believable(count: int | None) -> int:
+    """Return a count of tokens; 0 for none, and for one that no answer has."""
+    return count if count is not None and 0 <= count < 10**12 else 0
 
 
 def _usage(raw: _UsageMetadata | None) -> Usage:
@@ -295,15 +349,15 @@ def _usage(raw: _UsageMetadata | None) -> Usage:
     """
     if raw is None:
         return Usage()
-    thinking = raw.thoughtsTokenCount or 0
+    thinking = _believable(raw.thoughtsTokenCount)
     return Usage(
-        input_tokens=(raw.promptTokenCount or 0) + (raw.toolUsePromptTokenCount or 0),
-        output_tokens=(raw.candidatesTokenCount or 0) + thinking,
+        input_tokens=_believable(raw.promptTokenCount) + _believable(raw.toolUsePromptTokenCount),
+        output_tokens=_believable(raw.candidatesTokenCount) + thinking,
         thinking_tokens=thinking,
-        cached_tokens=raw.cachedContentTokenCount or 0,
+        cached_tokens=_believable(raw.cachedContentTokenCount),
     )
 
 
 def is_gemini_name(model: str) -> bool:
     """True for names that only Gemini has, so that no route prefix is needed."""
-    return model.startswith(("gemini-", "gemma-", "learnlm-", "models/gemini-"))
+    return model.removeprefix("models/").startswith(("gemini-", "gemma-", "learnlm-"))

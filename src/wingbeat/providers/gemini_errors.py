@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
@@ -18,8 +19,14 @@ _DURATION = re.compile(r"^([0-9]+(?:\.[0-9]+)?)s$")
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What msgspec raises on bytes that are no JSON, not UTF-8, or nested without end."""
 
+LONGEST_DETAIL = 2000
+"""Characters of the service's own words that are kept."""
+
 _PERMANENT_MONEY = ("spending cap", "prepayment credits", "prepaid credits")
 """Texts of 429 that no waiting cures. Source: public bodies of 2025 and 2026."""
+
+_FILE_REFUSED = "permission to access the File"
+"""A 403 that is about a file which one request names, not about the key. Source: googleapis/python-genai issue 1218."""
 
 _BY_STATUS = {
     400: FailureKind.INVALID_REQUEST,
@@ -51,6 +58,23 @@ def _shown(body: bytes) -> str:
     return repr("".join(char if char.isprintable() else " " for char in text))
 
 
+def read_json(body: bytes) -> Any:
+    """
+    Read JSON as leniently as can be done without guessing; None for bytes that are none.
+
+    What msgspec refuses and answers may still hold (NaN, half a surrogate pair, a byte that is not UTF-8) is left to
+    the standard library.
+    """
+    try:
+        return msgspec.json.decode(body)
+    except UNREADABLE:
+        pass
+    try:
+        return json.loads(bytes(body).decode("utf-8", "replace"))
+    except (ValueError, RecursionError):
+        return None
+
+
 class _Status(msgspec.Struct):
     """The members of google.rpc.Status that are well-formed; the rest is left out."""
 
@@ -62,10 +86,7 @@ class _Status(msgspec.Struct):
 
 def _read_status(http_status: int, body: bytes) -> _Status | None:
     """Read the error envelope, bare or in an array of one (streams, compatible paths); None for other bytes."""
-    try:
-        value: Any = msgspec.json.decode(body)
-    except UNREADABLE:
-        return None
+    value = read_json(body)
     if isinstance(value, list) and value:
         value = value[0]
     error = value.get("error") if isinstance(value, dict) else None
@@ -101,6 +122,8 @@ def classify_error(http_status: int, headers: Mapping[str, str], body: bytes) ->
         kind = _quota_kind(error, violations)
     elif kind is FailureKind.INVALID_REQUEST:
         kind = _invalid_kind(error)
+    elif kind is FailureKind.PERMISSION and _FILE_REFUSED in error.message:
+        kind = FailureKind.INVALID_REQUEST
     return Failure(kind, _one_line(error.message, error.code), wait_s, error.status, error.code, violations)
 
 
@@ -116,14 +139,14 @@ def _by_status(status: int) -> FailureKind:
 
 
 def _one_line(message: str, code: int) -> str:
-    text = " ".join(message.split())
-    return text or f"HTTP {code} without a message"
+    text = " ".join(message[: 4 * LONGEST_DETAIL].split())[:LONGEST_DETAIL]
+    shown = "".join(char if char.isprintable() else " " for char in text)
+    return shown or f"HTTP {code} without a message"
 
 
 def _invalid_kind(error: _Status) -> FailureKind:
     """Tell a refused key, a refused country and an overlong prompt from an ordinary bad request."""
-    reasons = {item.get("reason") for item in error.details}
-    if "API_KEY_INVALID" in reasons or "API key not valid" in error.message:
+    if any(item.get("reason") == "API_KEY_INVALID" for item in error.details) or "API key not valid" in error.message:
         return FailureKind.INVALID_KEY
     if error.status == "FAILED_PRECONDITION" or "User location is not supported" in error.message:
         return FailureKind.PERMISSION
@@ -150,7 +173,7 @@ def _quota_kind(error: _Status, violations: tuple[QuotaViolation, ...]) -> Failu
 def _violations(error: _Status) -> list[QuotaViolation]:
     found = []
     for item in error.details:
-        kind = str(item.get("@type", ""))
+        kind = _text(item.get("@type"))
         if kind.endswith("google.rpc.QuotaFailure"):
             raw = item.get("violations")
             found += [_violation(x) for x in raw if isinstance(x, dict)] if isinstance(raw, list) else []
@@ -164,8 +187,9 @@ def _violations(error: _Status) -> list[QuotaViolation]:
 
 def _violation(raw: dict[str, Any]) -> QuotaViolation:
     """Read one violation. ``quotaValue`` is left out when the limit is 0 or unknown, so None is not 0."""
-    quota_id = str(raw.get("quotaId") or raw.get("quotaMetric") or "")
-    names = quota_id + str(raw.get("quotaMetric") or "")
+    metric = _text(raw.get("quotaMetric"))
+    quota_id = _text(raw.get("quotaId")) or metric
+    names = quota_id + metric
     if "Token" in names or "token" in names:
         resource: str | None = "input_tokens"
     else:
@@ -173,7 +197,7 @@ def _violation(raw: dict[str, Any]) -> QuotaViolation:
     window_s = 86_400.0 if "PerDay" in quota_id else 60.0 if "PerMinute" in quota_id else None
     try:
         limit = float(raw["quotaValue"])
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         limit = None
     return QuotaViolation(quota_id, resource, window_s, limit if limit is None or 0 <= limit < 1e15 else None)
 
@@ -187,13 +211,13 @@ def _told_wait(error: _Status, headers: Mapping[str, str]) -> float | None:
     """
     found = _RETRY_TEXT.search(error.message)
     if found:
-        return float(found[1]) / (1000.0 if found[2].lower() == "ms" else 1.0)
+        return _believable(float(found[1]) / (1000.0 if found[2].lower() == "ms" else 1.0))
     for item in error.details:
-        if str(item.get("@type", "")).endswith("google.rpc.RetryInfo"):
+        if _text(item.get("@type")).endswith("google.rpc.RetryInfo"):
             delay = item.get("retryDelay")
             match = _DURATION.match(delay) if isinstance(delay, str) else None
             if match:
-                return float(match[1]) + 1.0
+                return _believable(float(match[1]) + 1.0)
     return _header_wait(headers)
 
 
@@ -207,8 +231,17 @@ def _header_wait(headers: Mapping[str, str]) -> float | None:
             seconds = float(value) / scale
         except ValueError:
             return _until_date(value, headers.get("date"))
-        return seconds if 0 <= seconds < 1e9 else None
+        return _believable(seconds)
     return None
+
+
+def _believable(seconds: float) -> float | None:
+    """Return the wait, or None for one that no service means."""
+    return seconds if 0 <= seconds < 1e9 else None
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
 
 
 def _until_date(value: str, date: str | None) -> float | None:

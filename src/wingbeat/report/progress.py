@@ -22,7 +22,26 @@ EVENT_VERSION = 1
 
 
 class Snapshot(msgspec.Struct, frozen=True, omit_defaults=False):
-    """How a run stands at one moment; the fields of a ``progress`` event."""
+    """
+    How a run stands at one moment; the fields of a ``progress`` event.
+
+    Args:
+        rows: Rows of the input, or None while unknown.
+        done: Rows that have an outcome, those of earlier runs included.
+        answered: Rows answered by this run.
+        failed: Rows failed in this run.
+        in_flight: Requests sent and not yet replied to.
+        waiting: Lanes that wait to send.
+        backing_off: Lanes that wait before they try again; they hold no slot.
+        waiting_for: What the run waits for now, in words, or None.
+        requests_per_minute: Requests answered a minute, over the last minute at most.
+        input_tokens_per_minute: Input tokens of these, as the service reported them.
+        refused: Requests refused for quota so far.
+        retried: Requests sent again after a failure so far.
+        cost_usd: Price of the answers so far; answers without a known price count as nothing.
+        eta_s: Seconds that the rest should take at the present rate, or None while unknown.
+        elapsed_s: Seconds since the run began to connect.
+    """
 
     rows: int | None
     done: int

@@ -70,13 +70,13 @@ MOST_TRACKS = 300
 _MOST_SPANS = 600
 """Most attempts drawn of one mode that is sampled anyway; at some 200 bytes each, three modes stay under 400 kB."""
 
-_WIDTH, _LEFT, _RIGHT = 960, 48, 84
+_WIDTH, _LEFT, _RIGHT = 960, 56, 80
 _PANEL_HEIGHT = 260
 _THICKEST_ROW, _THINNEST_ROW = 22.0, 1.5
-_MARK_GRID = 9
+_MARK_GRID = 12
 """Side in pixels of the squares that hold one ✕ at most, so that the marks of neighbouring thin rows stay legible."""
 
-_UNITS: tuple[tuple[float, float, str], ...] = ((1, 0.001, "ms"), (120, 1, "s"), (7200, 60, "min"))
+_UNITS: tuple[tuple[float, float, str], ...] = ((1, 0.001, "ms"), (180, 1, "s"), (10_800, 60, "min"))
 """Durations below the first number of seconds are given in units of the second number."""
 
 _COLOURS: tuple[tuple[str, str, str, str], ...] = (
@@ -84,10 +84,11 @@ _COLOURS: tuple[tuple[str, str, str, str], ...] = (
     (".ink", "fill", "#1f2328", "#e6edf3"),
     (".soft", "fill", "#59636e", "#9198a1"),
     (".halo", "stroke", "#ffffff", "#0d1117"),
+    (".clear", "stroke", "#ffffff", "#0d1117"),
     (".grid", "stroke", "#e7eaee", "#21262d"),
     (".wall", "stroke", "#1f2328", "#e6edf3"),
     (".pale", "fill", "#edf1f6", "#182230"),
-    (".hatch", "stroke", "#c0cbd9", "#35465c"),
+    (".hatch", "stroke", "#c0cbd9", "#3f546d"),
     (".answered", "fill", "#1f6feb", "#4c9aff"),
     (".refused", "fill", "#d1242f", "#ff6a69"),
     (".cross", "stroke", "#d1242f", "#ff6a69"),
@@ -102,7 +103,7 @@ _SHAPES = (
     ".note{font-weight:400;font-size:13px}.small{font-size:11px}.end{text-anchor:end}.middle{text-anchor:middle}"
     ".halo{paint-order:stroke;stroke-width:4;stroke-linejoin:round;font-weight:600}"
     ".grid,.wall{fill:none;shape-rendering:crispEdges}"
-    ".cross{fill:none;stroke-width:1.8;stroke-linecap:round}"
+    ".clear,.cross{fill:none;stroke-linecap:round}.clear{stroke-width:4.6}.cross{stroke-width:1.8}"
     ".waiting{fill:url(#wingbeat-waiting)}.failed{fill:url(#wingbeat-failed)}"
 )
 
@@ -129,13 +130,18 @@ class _Plot(msgspec.Struct, frozen=True):
         """Where a moment lies."""
         return _LEFT + at_s / self.horizon_s * (_WIDTH - _LEFT - _RIGHT)
 
+    def landing(self, span: Span) -> float:
+        """Where a flight's bar ends; a reply of milliseconds on an axis of minutes is widened until it shows."""
+        return max(self.x(span.ended_at), self.x(span.sent_at) + 1.5)
+
 
 def timeline_svg(modes: Sequence[Mode], *, title: str, subtitle: str = "") -> str:
     """
     Draw every mode's requests as bars on one time axis, one mode under the other.
 
-    The text is a whole SVG document without scripts, fonts or links; it follows the reader's light or dark scheme. The same
-    modes give the same bytes. Of more than `MOST_TRACKS` requests a sample is drawn, evenly spread, and the picture says so.
+    The text is a whole SVG document without scripts, fonts or links; it follows the reader's light or dark scheme. The
+    same modes give the same bytes. Of more than `MOST_TRACKS` requests an evenly spread sample is drawn, and the picture
+    says so.
 
     Args:
         modes: What to compare, from top to bottom.
@@ -156,10 +162,11 @@ def timeline_svg(modes: Sequence[Mode], *, title: str, subtitle: str = "") -> st
 
 
 def duration_text(seconds: float) -> str:
-    """Say a duration in the unit that suits it: ``850 ms``, ``12.3 s``, ``4.5 min``, ``2.1 h``."""
+    """Say a duration to about a tenth of its unit, so that modes compare: ``850 ms``, ``12.3 s``, ``4.5 min``."""
+    if not seconds:
+        return "0 s"
     size, unit = _unit(seconds)
-    amount = seconds / size
-    return f"{amount:.0f} {unit}" if unit == "ms" else f"{amount:,.1f} {unit}"
+    return f"{seconds / size:,.0f} {unit}" if unit == "ms" else f"{seconds / size:,.1f} {unit}"
 
 
 def _unit(seconds: float) -> tuple[float, str]:
@@ -183,9 +190,9 @@ def _plot(modes: Sequence[Mode], rows: int) -> _Plot:
 
 def _head(title: str, subtitle: str) -> tuple[list[str], float]:
     """Draw title and subtitle; also return where the legend goes."""
-    parts = [_text(_LEFT, 38, _shortened(title, 78), "title ink")]
+    parts = [_text(_LEFT, 38, _shortened(title, 62), "title ink")]
     y = 40.0
-    for line in textwrap.wrap(_printable(subtitle), 128):
+    for line in textwrap.wrap(_printable(subtitle), 116):
         y += 20
         parts.append(_text(_LEFT, y, line, "subtitle soft"))
     return parts, y + 28
@@ -200,9 +207,9 @@ def _legend(drawn: Sequence[Sequence[Track]], y: float) -> list[str]:
     for kind, label in _LEGEND:
         if kind in present:
             parts.append(_element("rect", class_=kind, x=x, y=y - 10, width=22, height=11, rx=2))
-            parts.append(_cross(x + 11, y - 4.5, 3.5, "halo cross") if kind == "refused" else "")
+            parts.append(_cross(x + 11, y - 4.5) if kind == "refused" else "")
             parts.append(_text(x + 29, y, label, "soft"))
-            x += 29 + 6.4 * len(label) + 22
+            x += 29 + 6.1 * len(label) + 22
     parts.append(_element("path", class_="wall", d=_line(x + 4, y - 12, x + 4, y + 3)))
     parts.append(_text(x + 12, y, "wall time", "soft"))
     return parts
@@ -213,10 +220,7 @@ def _panel(mode: Mode, tracks: Sequence[Track], plot: _Plot, y: float) -> list[s
     parts = [_heading(mode, len(tracks), y - 10)]
     height = plot.row * len(tracks)
     parts += _row_numbers(tracks, plot, y)
-    taken: set[tuple[int, int]] = set()
-    for place, track in enumerate(tracks):
-        top = y + place * plot.row + (plot.row - plot.bar) / 2
-        parts += [_attempt(track, number, plot, top, taken) for number in range(1, len(track.spans) + 1)]
+    parts += _attempts(tracks, plot, y)
     x = plot.x(mode.wall_s)
     parts.append(_element("path", class_="wall", d=_line(x, y - 3, x, y + height + 3)))
     parts.append(_text(x + 7, y + height / 2 + 4, duration_text(mode.wall_s), "halo ink"))
@@ -227,37 +231,52 @@ def _heading(mode: Mode, drawn: int, y: float) -> str:
     sampled = f"{drawn:,} of {len(mode.tracks):,} requests drawn" if drawn < len(mode.tracks) else ""
     note = " · ".join(remark for remark in (_shortened(mode.note, 60), sampled) if remark)
     beside = _element("tspan", escape(note), class_="note soft", dx=10) if note else ""
-    return _element("text", escape(_shortened(mode.name, 40)), beside, class_="heading ink", x=_LEFT, y=y)
+    return _element("text", escape(_shortened(mode.name, 40)), beside, class_="heading halo ink", x=_LEFT, y=y)
 
 
 def _row_numbers(tracks: Sequence[Track], plot: _Plot, y: float) -> list[str]:
-    """Number every row where there is room, else every second, fifth, tenth …"""
+    """Number every row where there is room, else every second, fifth, tenth …; of a sample the first and last."""
     every = 1 if plot.row >= 12 else _round_step(24 / plot.row)
-    middles = ((place, y + (place + 0.5) * plot.row + 4) for place in range(len(tracks)))
-    sampled = bool(tracks) and tracks[-1].index - tracks[0].index >= len(tracks)
-    shown = (
-        {0, len(tracks) - 1} if sampled else {place for place, _ in middles if (tracks[place].index + 1) % every == 0}
-    )
+    shown = [place for place, track in enumerate(tracks) if (track.index + 1) % every == 0]
+    if tracks and tracks[-1].index - tracks[0].index >= len(tracks):
+        shown = [0, len(tracks) - 1]
     return [
-        _text(_LEFT - 8, y + (place + 0.5) * plot.row + 4, f"{tracks[place].index + 1}", "small soft end")
-        for place in sorted(shown)
+        _text(_LEFT - 12, y + (place + 0.5) * plot.row + 4, f"{tracks[place].index + 1}", "small soft end")
+        for place in shown
     ]
 
 
-def _attempt(track: Track, number: int, plot: _Plot, top: float, taken: set[tuple[int, int]]) -> str:
-    """Draw one attempt: its waiting, its flight, its ✕ if refused; ``taken`` remembers where a ✕ stands already."""
-    span = track.spans[number - 1]
-    begin, sent, ended = plot.x(span.waited_from), plot.x(span.sent_at), plot.x(span.ended_at)
-    bars = [_bar("waiting", begin, sent, top, plot)] if sent - begin >= 0.05 else []
-    # Flights too short to see are widened to a sliver: a reply of a few milliseconds on an axis of minutes.
-    bars.append(_bar(span.end, sent, max(ended, sent + 1.5), top, plot))
-    if span.end == "refused":
-        middle, height = (sent + max(ended, sent + 1.5)) / 2, top + plot.bar / 2
-        square = (int(middle // _MARK_GRID), int(height // _MARK_GRID))
-        if square not in taken:
-            taken.add(square)
-            bars.append(_cross(middle, height, 3.5, "halo cross"))
-    return _element("g", _element("title", escape(_tooltip(track, number))), *bars)
+def _attempts(tracks: Sequence[Track], plot: _Plot, y: float) -> list[str]:
+    """Draw every attempt; the refused ones last, so that no bar of a neighbouring thin row hides a ✕."""
+    bars: list[str] = []
+    refusals: list[str] = []
+    marked: set[tuple[int, int]] = set()
+    for place, track in enumerate(tracks):
+        top = y + place * plot.row + (plot.row - plot.bar) / 2
+        for number, span in enumerate(track.spans, 1):
+            drawn = _flight(span, plot, top)
+            if span.end == "refused":
+                drawn += _mark(span, plot, top, marked)
+            tooltip = _element("title", escape(_tooltip(track, number)))
+            (refusals if span.end == "refused" else bars).append(_element("g", tooltip, *drawn))
+    return bars + refusals
+
+
+def _flight(span: Span, plot: _Plot, top: float) -> list[str]:
+    """Draw one attempt's waiting, if there was any, and its flight."""
+    begin, sent = plot.x(span.waited_from), plot.x(span.sent_at)
+    waiting = [_bar("waiting", begin, sent, top, plot)] if sent - begin >= 0.05 else []
+    return [*waiting, _bar(span.end, sent, plot.landing(span), top, plot)]
+
+
+def _mark(span: Span, plot: _Plot, top: float, marked: set[tuple[int, int]]) -> list[str]:
+    """Draw a refusal's ✕ unless its square, kept in ``marked``, holds one already."""
+    x, y = (plot.x(span.sent_at) + plot.landing(span)) / 2, top + plot.bar / 2
+    square = (int(x // _MARK_GRID), int(y // _MARK_GRID))
+    if square in marked:
+        return []
+    marked.add(square)
+    return [_cross(x, y)]
 
 
 def _tooltip(track: Track, number: int) -> str:
@@ -272,7 +291,7 @@ def _bar(kind: str, begin: float, end: float, top: float, plot: _Plot) -> str:
 
 def _axis(plot: _Plot, top: float, bottom: float) -> list[str]:
     size, unit = _unit(plot.horizon_s)
-    step = _round_step(plot.horizon_s / size / 9)
+    step = _round_step(plot.horizon_s / size / 11)
     parts: list[str] = []
     for count in range(int(plot.horizon_s / size / step + 1e-9) + 1):
         x = plot.x(count * step * size)
@@ -342,9 +361,11 @@ def _pattern(identifier: str, ground: str, stroke: str, turned: int) -> str:
     )
 
 
-def _cross(x: float, y: float, reach: float, look: str) -> str:
+def _cross(x: float, y: float) -> str:
+    """Draw a red ✕ with a clear rim, so that it shows on a red bar too and without colour."""
+    reach = 3.5
     strokes = _line(x - reach, y - reach, x + reach, y + reach) + _line(x - reach, y + reach, x + reach, y - reach)
-    return _element("path", class_=look, d=strokes)
+    return _element("path", class_="clear", d=strokes) + _element("path", class_="cross", d=strokes)
 
 
 def _line(x: float, y: float, to_x: float, to_y: float) -> str:

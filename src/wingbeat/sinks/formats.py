@@ -77,12 +77,13 @@ class CsvFormat:
 
     def _row(self, values: Sequence[Any]) -> bytes:
         text = io.StringIO()
-        csv.writer(text, delimiter=self._delimiter, lineterminator="\n").writerow(values)
-        return text.getvalue().encode("utf-8", "replace")
+        # Only characters of the line end are quoted by csv, and a bare carriage return must be.
+        csv.writer(text, delimiter=self._delimiter, lineterminator="\r\n").writerow(values)
+        return text.getvalue().removesuffix("\r\n").encode("utf-8", "replace") + b"\n"
 
 
 def write_parquet(path: Path, lines: Iterable[bytes], columns: Sequence[str]) -> None:
-    """Write rows to a Parquet file, a thousand at a time; input columns are written as text unless all are numbers."""
+    """Write rows to a Parquet file, a thousand at a time; identifiers and input columns are written as text."""
     pyarrow = import_pyarrow()
     names = flat_columns(columns)
     types = {
@@ -111,8 +112,15 @@ RESERVED = frozenset({*OWN_COLUMNS, "usage", "error", "value"})
 
 
 def carried_name(name: str) -> str:
-    """Return the name of an input column in the output: its own, unless that is one of ours."""
-    return f"input_{name}" if name in RESERVED else name
+    """
+    Return the name of an input column in the output: its own, unless that is one of ours.
+
+    No two names become one: ``text`` becomes ``input_text``, and so ``input_text`` becomes ``input_input_text``.
+    """
+    bare = name
+    while bare not in RESERVED and bare.startswith("input_"):
+        bare = bare.removeprefix("input_")
+    return f"input_{name}" if bare in RESERVED and (bare != "id" or name == "id") else name
 
 
 def flatten(line: bytes) -> dict[str, Any]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import zlib
 from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import IO, Protocol
 
@@ -33,7 +36,8 @@ class AppendedFile:
     A file that grows as answers come, in the order in which they were committed.
 
     After a crash the file may hold rows past the last mark, or half a row: it is cut back to the mark and the rest
-    is written again from the journal, so every committed row stands in it exactly once.
+    is written again from the journal, so every committed row stands in it exactly once. A file that is not the one
+    that was marked (edited, replaced, other columns) is built anew.
 
     Args:
         path: The file.
@@ -45,51 +49,77 @@ class AppendedFile:
         self._path = path
         self._form = form
         self._journal = journal
-        self._size = 0
+        self._mark = OutputMark()
 
     def resume(self) -> None:
         """Cut the file back to the last mark and add what the journal holds beyond it."""
         mark = self._journal.output_mark()
-        size = self._path.stat().st_size if self._path.exists() else 0
-        if mark.size == 0 or size < mark.size or mark.seq > self._journal.last_seq():
+        if mark.size == 0 or mark.seq > self._journal.last_seq() or not self._agrees(mark):
             self._rebuild()
-            return
-        try:
-            os.truncate(self._path, mark.size)
-            self._size = mark.size
-            self._write(self._form.render(line) for line in self._journal.lines(after=mark.seq))
-        except OSError as error:
-            raise _unwritable(self._path, error) from None
-        self._journal.keep(output=OutputMark(self._journal.last_seq(), self._size))
+        else:
+            self._mark = mark
+            try:
+                os.truncate(self._path, mark.size)
+                lines = self._journal.lines(after=mark.seq)
+                self._mark = self._write(map(self._form.render, lines), self._journal.last_seq())
+            except OSError as error:
+                raise _unwritable(self._path, error) from None
+        self._journal.keep(output=self._mark)
 
     def append(self, lines: Sequence[bytes], seq: int) -> OutputMark:
         """Add rows that the journal has just committed."""
         try:
-            self._write([b"".join(map(self._form.render, lines))])
+            self._mark = self._write([b"".join(map(self._form.render, lines))], seq)
         except OSError as error:
             raise _unwritable(self._path, error) from None
-        return OutputMark(seq, self._size)
+        return self._mark
 
     def finish(self) -> None:
-        """Make sure of the last bytes."""
-        self._journal.keep(output=OutputMark(self._journal.last_seq(), self._size))
+        """Mark what the file holds; rows that could not be written before are written now."""
+        self._journal.keep(output=self._mark)
+        if self._mark.seq != self._journal.last_seq():
+            self.resume()
+
+    def _agrees(self, mark: OutputMark) -> bool:
+        """Read the file up to the mark, and tell whether it is what was written there."""
+        header, checksum, left = self._form.header, 0, mark.size
+        try:
+            with self._path.open("rb") as file:
+                if file.read(len(header)) != header:
+                    return False
+                file.seek(0)
+                while chunk := file.read(min(left, 1 << 20)):
+                    checksum = zlib.crc32(chunk, checksum)
+                    left -= len(chunk)
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise _unwritable(self._path, error) from None
+        return left == 0 and checksum == mark.checksum
 
     def _rebuild(self) -> None:
+        size = checksum = 0
+
         def write(part: Path) -> None:
-            with part.open("wb") as file:
-                file.write(self._form.header)
-                for line in self._journal.lines():
-                    file.write(self._form.render(line))
+            nonlocal size, checksum
+            with part.open("wb", buffering=1 << 16) as file:
+                for chunk in chain([self._form.header], map(self._form.render, self._journal.lines())):
+                    size += len(chunk)
+                    checksum = zlib.crc32(chunk, checksum)
+                    file.write(chunk)
 
         replace(self._path, write)
-        self._size = self._path.stat().st_size
-        self._journal.keep(output=OutputMark(self._journal.last_seq(), self._size))
+        self._mark = OutputMark(self._journal.last_seq(), size, checksum)
 
-    def _write(self, chunks: Iterable[bytes]) -> None:
+    def _write(self, chunks: Iterable[bytes], seq: int) -> OutputMark:
+        """Append, and return the mark that holds once all is written."""
+        size, checksum = self._mark.size, self._mark.checksum
         with self._path.open("ab", buffering=1 << 16) as file:
             for chunk in chunks:
-                self._size += len(chunk)
+                size += len(chunk)
+                checksum = zlib.crc32(chunk, checksum)
                 file.write(chunk)
+        return OutputMark(seq, size, checksum)
 
 
 class BuiltFile:
@@ -139,13 +169,13 @@ class Stream:
         self._form = form
         self._journal = journal
         self._ordered = ordered
-        self._shown = 0
+        self._has_begun = False
 
     def resume(self) -> None:
-        """Write what earlier runs have answered."""
-        if not self._ordered and not self._shown:
-            self._write([self._form.header, *map(self._form.render, self._journal.lines())])
-            self._shown = self._journal.last_seq()
+        """Write what earlier runs have answered; nothing the second time."""
+        if not self._ordered and not self._has_begun:
+            self._has_begun = True
+            self._write(chain([self._form.header], map(self._form.render, self._journal.lines())))
 
     def append(self, lines: Sequence[bytes], seq: int) -> OutputMark:  # noqa: ARG002
         """Write rows that the journal has just committed."""
@@ -182,15 +212,24 @@ def build_text(form: TextFormat) -> Callable[[Path, Iterable[bytes]], None]:
 
 def replace(path: Path, write: Callable[[Path], None]) -> None:
     """Write a file beside ``path`` and put it in its place in one step, so that no half of it is ever seen."""
-    part = path.with_name(path.name + ".part")
+    target = Path(os.path.realpath(path))  # a link stays a link
+    part = target.with_name(target.name + ".part")
     try:
         write(part)
         with part.open("rb+") as file:
             os.fsync(file.fileno())
-        part.replace(path)
+        part.replace(target)
     except OSError as error:
-        part.unlink(missing_ok=True)
+        _remove(part)
         raise _unwritable(path, error) from None
+    except BaseException:
+        _remove(part)
+        raise
+
+
+def _remove(part: Path) -> None:
+    with contextlib.suppress(OSError):
+        part.unlink()
 
 
 def _unwritable(path: Path, error: OSError) -> JournalError:

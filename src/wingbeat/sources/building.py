@@ -67,8 +67,8 @@ class RecordBuilder:
             return Record(index, row_id, key, request, kept)
         except _Fault as fault:
             key = blake2b(b"bad" + _encode_key([row_id, row.number, str(fault)]), digest_size=16).digest()
-            return Record(index, row_id, key, None, kept, str(fault))
-        except (TypeError, ValueError, UnicodeEncodeError, RecursionError) as error:
+            return Record(index, row_id, key, None, kept if _is_json(kept) else None, str(fault))
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
             key = blake2b(b"bad" + _encode_key([row.number]), digest_size=16).digest()
             return Record(index, row_id, key, None, None, f"can't be encoded as JSON: {error}")
 
@@ -79,13 +79,13 @@ class RecordBuilder:
         contents: list[Any] | None = None
         if self._template is not None:
             prompt = _text(self._rendered(self._template, columns), "the rendered prompt")
-        elif columns.get("prompt") is not None:
+        elif not _is_blank(columns.get("prompt")):
             prompt = _text(columns["prompt"], "column `prompt`")
-        elif columns.get("messages") is not None:
+        elif not _is_blank(columns.get("messages")):
             messages, spoken = _messages(columns["messages"])
-            if spoken is not None and columns.get("system") is None:
+            if spoken is not None and not columns.get("system"):
                 columns = {**columns, "system": spoken}
-        elif columns.get("contents") is not None:
+        elif not _is_blank(columns.get("contents")):
             contents = _contents(columns["contents"])
         else:
             raise _Fault(_nothing_to_ask(columns))
@@ -120,7 +120,7 @@ class RecordBuilder:
             given = _from_json(given, "options")
             if not isinstance(given, dict):
                 raise _Fault("column `options` must be a JSON object")
-            raw.update(given)
+            raw.update((name, value) for name, value in given.items() if value is not None)
         if self._template is None:
             for name in OPTION_NAMES.intersection(columns):
                 value = columns[name]
@@ -146,9 +146,26 @@ def _identifier(value: Any) -> str | int | None:
         return None if value is None else str(value)
     if isinstance(value, int):
         return value
-    if isinstance(value, str):
-        return value or None
-    return msgspec.json.encode(value).decode()
+    if not isinstance(value, str):
+        return _encode_key(value).decode()
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise _Fault(f"column `id` holds half a surrogate pair at position {error.start}") from None
+    return value or None
+
+
+def _is_blank(value: Any) -> bool:
+    """True for a cell that holds nothing; a table has an empty text where other formats have no value."""
+    return value is None or value == ""
+
+
+def _is_json(value: Any) -> bool:
+    try:
+        _encode_key(value)
+    except (TypeError, ValueError, OverflowError, RecursionError):
+        return False
+    return True
 
 
 def _text(value: Any, what: str) -> str:
@@ -190,7 +207,7 @@ def _messages(value: Any) -> tuple[tuple[Message, ...], str | None]:
         role = raw.get("role")
         if role in ("system", "developer"):
             system.append(text)
-        elif role in _ROLES:
+        elif isinstance(role, str) and role in _ROLES:
             turns.append(Message(_ROLES[role], text))
         else:
             raise _Fault(f"message {position} has the role {role!r}; known are system, user and assistant")
@@ -220,7 +237,8 @@ def _contents(value: Any) -> list[Any]:
 
 
 def _nothing_to_ask(columns: dict[str, Any]) -> str:
-    if any(name in columns for name in PROMPT_COLUMNS):
-        return "column `prompt` is empty"
+    present = next((name for name in PROMPT_COLUMNS if name in columns), None)
+    if present is not None:
+        return f"column `{present}` is empty"
     names = ", ".join(f"`{name}`" for name in list(columns)[:8]) or "none"
     return f"has no column `prompt`, `messages` or `contents` (its columns: {names})"

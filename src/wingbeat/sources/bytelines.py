@@ -31,11 +31,45 @@ def open_bytes(path: Path) -> IO[bytes]:
         raise SourceError(f"`{path}` is a folder, not a file", hint="name one file") from None
     except OSError as error:
         raise SourceError(f"can't read `{path}`: {error.strerror or error}") from None
-    if start[:2] == b"\x1f\x8b":
-        return io.BufferedReader(gzip.GzipFile(fileobj=raw, mode="rb"), 1 << 18)
-    if start[:2] in (b"\xff\xfe", b"\xfe\xff"):
+    try:
+        return _unpacked(raw, start, str(path))
+    except BaseException:
         raw.close()
-        raise SourceError(f"`{path}` is UTF-16, not UTF-8", hint=f"convert it: iconv -f UTF-16 -t UTF-8 {path}")
+        raise
+
+
+def open_stream(stream: IO[bytes], name: str) -> IO[bytes]:
+    """
+    Read an open stream, through gzip when its first bytes say so. Waits for the first bytes.
+
+    Raises:
+        SourceError: It can't be read, or is not in a byte-oriented encoding.
+    """
+    if not isinstance(stream, io.BufferedReader):
+        return stream
+    try:
+        return _unpacked(stream, stream.peek(4)[:4], name)
+    except OSError as error:
+        raise SourceError(f"can't read `{name}`: {error.strerror or error}") from None
+
+
+class _Gunzip(gzip.GzipFile):
+    """A gzip stream that closes the file below it."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        super().__init__(fileobj=file, mode="rb")
+        self._below = file
+
+    def close(self) -> None:
+        super().close()
+        self._below.close()
+
+
+def _unpacked(raw: io.BufferedReader, start: bytes, name: str) -> IO[bytes]:
+    if start[:2] == b"\x1f\x8b":
+        return io.BufferedReader(_Gunzip(raw), 1 << 18)
+    if start[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        raise SourceError(f"`{name}` is UTF-16, not UTF-8", hint=f"convert it: iconv -f UTF-16 -t UTF-8 '{name}'")
     return raw
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import tempfile
+import weakref
 from contextlib import ExitStack
 from hashlib import blake2b
 from typing import IO
@@ -25,6 +26,7 @@ class DuplicateFinder:
         self._first: dict[int, int] = {}
         self._files: list[IO[bytes]] = []
         self._stack = ExitStack()
+        weakref.finalize(self, self._stack.close)  # a scan that breaks off never comes to `find`
 
     def add(self, identifier: str | int, position: int) -> int | None:
         """Remember an identifier; return the position of an equal one if that is already known."""

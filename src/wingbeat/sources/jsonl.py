@@ -9,7 +9,7 @@ from typing import IO
 
 import msgspec
 
-from wingbeat.sources.bytelines import byte_lines, open_bytes, too_long
+from wingbeat.sources.bytelines import byte_lines, open_bytes, open_stream, too_long
 from wingbeat.sources.rows import BadRow, Row
 
 
@@ -39,7 +39,7 @@ class JsonlSource:
                 stream = stack.enter_context(open_bytes(self._path))
             else:
                 assert self._stream is not None
-                stream = self._stream
+                stream = open_stream(self._stream, self.name)
             decode = msgspec.json.Decoder().decode
             for number, line in enumerate(byte_lines(stream, self.name), 1):
                 if line is None:

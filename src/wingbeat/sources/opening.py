@@ -37,12 +37,16 @@ def open_source(argument: str, repeat: int = 1) -> Source:
     if argument == "-":
         _refuse_repeat(repeat)
         return JsonlSource(stream=sys.stdin.buffer)
+    if not argument.strip():
+        raise SourceError("the prompt is empty", hint="give a file, `-`, or a prompt in quotes")
     path = Path(argument)
     if not _names_a_file(argument, path):
-        if not argument.strip():
-            raise SourceError("the prompt is empty", hint="give a file, `-`, or a prompt in quotes")
         return PromptSource(argument, repeat)
     _refuse_repeat(repeat)
+    if not path.exists():
+        raise SourceError(f"there is no file `{argument}`", hint="check the path; a prompt needs a space in it")
+    if path.is_dir():
+        raise SourceError(f"`{argument}` is a folder, not a file", hint="name one file; a prompt needs a space in it")
     suffixes = [suffix.lower() for suffix in path.suffixes]
     suffix = suffixes[-2] if suffixes[-1:] == [".gz"] and len(suffixes) > 1 else "".join(suffixes[-1:])
     match FORMATS.get(suffix):
@@ -61,8 +65,6 @@ def open_source(argument: str, repeat: int = 1) -> Source:
             raise SourceError(
                 f"can't tell the format of `{argument}`", hint=f"known endings: {known}; `.gz` may follow"
             )
-    if isinstance(source, JsonlSource | TextSource) and not path.exists():
-        raise SourceError(f"there is no file `{argument}`", hint="check the path; a prompt needs a space or quotes")
     return source
 
 
@@ -75,7 +77,7 @@ def _names_a_file(argument: str, path: Path) -> bool:
         return False
     if any(char.isspace() for char in argument):
         return False
-    return any(suffix.lower() in FORMATS for suffix in path.suffixes) or "/" in argument or path.suffix != ""
+    return "/" in argument or (path.suffix not in ("", ".") and path.suffix.isascii())
 
 
 def _refuse_repeat(repeat: int) -> None:

@@ -46,6 +46,9 @@ class ParquetSource:
         self.name = str(path)
         with self._open() as file:
             self.columns: tuple[str, ...] | None = tuple(file.schema_arrow.names)
+        twice = sorted({name for name in self.columns if self.columns.count(name) > 1})
+        if twice:
+            raise SourceError(f"`{self.name}` names the column `{twice[0]}` twice", hint="rename one of them")
 
     def _open(self) -> Any:
         if not self._path.exists():
@@ -62,8 +65,23 @@ class ParquetSource:
         with self._open() as file:
             try:
                 for batch in file.iter_batches(batch_size=BATCH_ROWS):
-                    for columns in batch.to_pylist():
+                    for row in _batch_rows(batch, number):
                         number += 1
-                        yield Row(number, columns)
+                        yield row
             except (self._pyarrow.ArrowException, OSError) as error:
                 raise SourceError(f"`{self.name}` is broken after row {number}: {error}") from None
+
+
+def _batch_rows(batch: Any, before: int) -> Iterator[Row | BadRow]:
+    """Yield the rows of a batch; one that Python has no value for (bad UTF-8, a date too far) spoils no other."""
+    try:
+        values = batch.to_pylist()
+    except (ValueError, ArithmeticError):
+        for position in range(batch.num_rows):
+            number = before + 1 + position
+            try:
+                yield Row(number, batch.slice(position, 1).to_pylist()[0])
+            except (ValueError, ArithmeticError) as error:
+                yield BadRow(number, f"can't be read: {str(error).splitlines()[0]}")
+    else:
+        yield from (Row(before + 1 + position, columns) for position, columns in enumerate(values))

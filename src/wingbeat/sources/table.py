@@ -35,8 +35,12 @@ class TableSource:
 
     def _header(self) -> tuple[str, ...]:
         header = next(self._fields(), None)
-        if not header or isinstance(header, str):
+        if isinstance(header, str):
+            raise SourceError(f"`{self.name}` has a header that can't be read: {header}")
+        if not header:
             raise SourceError(f"`{self.name}` has no header row", hint="the first row must name the columns")
+        if not all(map(_is_utf8, header)):
+            raise SourceError(f"the header of `{self.name}` is not UTF-8", hint="save the table as UTF-8")
         twice = sorted({name for name in header if header.count(name) > 1})
         if twice:
             raise SourceError(f"`{self.name}` names the column `{twice[0]}` twice", hint="rename one of them")
@@ -53,7 +57,7 @@ class TableSource:
                 yield BadRow(number, row)
             elif not row:
                 continue
-            elif row == [_TOO_LONG.strip()]:
+            elif any(_TOO_LONG in value for value in row):
                 yield BadRow(number, too_long())
             elif len(row) != len(header):
                 yield BadRow(number, f"{len(row)} fields where the header has {len(header)}")
@@ -68,12 +72,12 @@ class TableSource:
         """Yield each row's fields, or why it can't be read."""
         csv.field_size_limit(MAX_ROW_BYTES)
         with open_bytes(self._path) as stream:
-            reader = csv.reader(self._lines(stream), delimiter=self._delimiter)
+            reader = csv.reader(self._lines(stream), delimiter=self._delimiter, strict=True)
             while True:
                 try:
                     row = next(reader, None)
                 except csv.Error as error:
-                    yield str(error)
+                    yield _reason(str(error))
                     continue
                 if row is None:
                     return
@@ -82,13 +86,27 @@ class TableSource:
     def _lines(self, stream: IO[bytes]) -> Iterator[str]:
         """Yield decoded lines; one that is too long is left empty but for a mark that no header matches."""
         for line in byte_lines(stream, self.name):
-            yield _TOO_LONG if line is None else line.decode("utf-8", "surrogateescape") + "\n"
+            yield (_TOO_LONG if line is None else line.decode("utf-8", "surrogateescape")) + "\n"
 
 
-_TOO_LONG = "\udcff\n"
+_TOO_LONG = "\udfff"
+"""Stands for a line that is too long: half a surrogate pair that no decoded byte gives."""
 
 
 def _is_utf8(value: str) -> bool:
     if value.isascii():
         return True
-    return not any("\udc80" <= char <= "\udcff" for char in value)
+    return not any("\ud800" <= char <= "\udfff" for char in value)
+
+
+def _reason(error: str) -> str:
+    """Say in the user's words what csv has found."""
+    if "expected after" in error:
+        return "has text after a closing quote: quotes inside a quoted field must be doubled"
+    if "unexpected end" in error:
+        return "opens a quote that is never closed"
+    if "larger than field limit" in error:
+        return f"{too_long()}; perhaps a quote is never closed"
+    if "new-line character" in error:
+        return "holds a carriage return outside quotes"
+    return error

@@ -34,7 +34,8 @@ class Template:
         )
         try:
             self._template = environment.from_string(text)
-            self.variables = frozenset(meta.find_undeclared_variables(environment.parse(text)))
+            names = meta.find_undeclared_variables(environment.parse(text))
+            self.variables = frozenset(names.difference(environment.globals))
         except TemplateSyntaxError as error:
             raise ConfigurationError(f"{name} is wrong at line {error.lineno}: {error.message}") from None
 
@@ -48,13 +49,15 @@ class Template:
         Raises:
             TemplateFault: A name is missing, or the template fails on this row's values.
         """
-        from jinja2 import TemplateError
+        from jinja2 import TemplateError, UndefinedError
 
-        missing = next((name for name in sorted(self.variables) if name not in columns), None)
-        if missing is not None:
-            raise TemplateFault(f"has no column `{missing}`, which the template uses")
         try:
             return self._template.render(columns)
+        except UndefinedError as error:
+            missing = next((name for name in sorted(self.variables) if f"'{name}' is" in str(error)), None)
+            if missing is not None and missing not in columns:
+                raise TemplateFault(f"has no column `{missing}`, which the template uses") from None
+            raise TemplateFault(f"the template fails: {error.message}") from None
         except TemplateError as error:
             raise TemplateFault(f"the template fails: {error.message or type(error).__name__}") from None
         except Exception as error:  # noqa: BLE001 - a template may run into anything with a row's values
@@ -72,10 +75,10 @@ def read_template(argument: str) -> Template:
         return Template(argument)
     path = Path(argument)
     try:
-        text = path.read_text("utf-8")
+        text = path.read_text("utf-8-sig")
     except FileNotFoundError:
         message = f"the template {argument!r} is neither a file nor a text with `{{{{ column }}}}` in it"
         raise ConfigurationError(message, hint="write it like --template 'Classify: {{ text }}'") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise ConfigurationError(f"can't read the template `{argument}`: {error}") from None
     return Template(text, f"`{argument}`")

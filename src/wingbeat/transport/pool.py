@@ -25,6 +25,15 @@ from wingbeat.model.http import HttpReply, HttpRequest, TransportFailure, Transp
 
 CONNECT_TIMEOUT_S = 30.0
 
+MASKED_FROM = 8
+"""Characters from which on a key is masked in error bodies: a shorter one is a placeholder of a local server."""
+
+MASKED_IN_ANSWERS_FROM = 16
+"""The same in answers, where a short placeholder may be a word."""
+
+LONGEST_TIMEOUT_S = 86_400.0 * 365
+"""What a longer wait is cut to: the library counts in nanoseconds."""
+
 IDLE_S = 4.0
 """Idle connections are dropped before the server does so; uvicorn and Express servers wait 5 s."""
 
@@ -53,12 +62,7 @@ class HttpTransport:
         secret_headers: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        parts = urlsplit(base_url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ConfigurationError(
-                f"the base URL {_without_credentials(base_url)!r} is not an http or https URL",
-                hint="write it like https://host or http://127.0.0.1:8080, without the API version",
-            )
+        hostname = check_base_url(base_url)
         self.base_url = base_url.rstrip("/")
         self._headers = {
             "content-type": "application/json",
@@ -66,7 +70,7 @@ class HttpTransport:
             **(headers or {}),
         }
         self._secrets = dict(secret_headers or {})
-        idle_s = LONG_IDLE_S if parts.hostname.endswith(".googleapis.com") else IDLE_S
+        idle_s = LONG_IDLE_S if hostname.endswith(".googleapis.com") else IDLE_S
         builder = (
             ClientBuilder()
             .user_agent(f"wingbeat/{__version__}")
@@ -77,7 +81,7 @@ class HttpTransport:
             .referer(False)
             .default_headers({**self._headers, **self._secrets})
         )
-        if parts.hostname in _LOOPBACK:
+        if hostname in _LOOPBACK:
             builder = builder.no_proxy()
         try:
             self._client: Client = builder.build()
@@ -118,9 +122,16 @@ class HttpTransport:
             status = response.status
             body = await response.bytes()
             headers = {} if status == 200 else dict(response.headers.items())
-            return HttpReply(status, headers, body.to_bytes())
+            return HttpReply(status, headers, self._without_secrets(body.to_bytes(), status))
         except PyreqwestError as error:
             return self._failure(error, timeout_s)
+
+    def _without_secrets(self, body: bytes, status: int) -> bytes:
+        """Mask the key where a gateway echoes it: its words go into output and journal."""
+        for secret in self._secrets.values():
+            if len(secret) >= (MASKED_FROM if status != 200 else MASKED_IN_ANSWERS_FROM) and secret.encode() in body:
+                body = body.replace(secret.encode(), b"***")
+        return body
 
     def _failure(self, error: PyreqwestError, timeout_s: float) -> TransportFailure:
         """Map the library's exceptions; the one table where they are named."""
@@ -148,7 +159,7 @@ class HttpTransport:
 
 @lru_cache(maxsize=64)
 def _duration(seconds: float) -> timedelta:
-    return timedelta(seconds=seconds)
+    return timedelta(seconds=min(seconds, LONGEST_TIMEOUT_S))
 
 
 def _reason(error: PyreqwestError) -> str:
@@ -159,8 +170,29 @@ def _reason(error: PyreqwestError) -> str:
     return " ".join(str(text).split())
 
 
+def check_base_url(url: str) -> str:
+    """
+    Return the host of a base URL.
+
+    Raises:
+        ConfigurationError: No request can be sent to it.
+    """
+    hint = "write it like https://host or http://127.0.0.1:8080, without the API version"
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise ConfigurationError(f"the base URL {_without_credentials(url)!r} is wrong: {error}", hint=hint) from None
+    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
+        message = f"the base URL {_without_credentials(url)!r} is not an http or https URL"
+        raise ConfigurationError(message, hint=hint)
+    if parts.query or parts.fragment or any(char.isspace() or not char.isprintable() for char in url):
+        message = f"the base URL {_without_credentials(url)!r} must not hold a query, a fragment or white space"
+        raise ConfigurationError(message, hint=hint)
+    return parts.hostname
+
+
 def _without_credentials(url: str) -> str:
-    parts = urlsplit(url)
-    if "@" not in parts.netloc:
-        return url
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    head, slashes, rest = url.partition("//")
+    host, slash, path = rest.partition("/")
+    return f"{head}{slashes}{host.rpartition('@')[2]}{slash}{path}"
