@@ -1,7 +1,7 @@
 """
 All requests at once with `asyncio.gather`: the time of one request, until the quota or the memory says no.
 
-Terminal 1:  wingbeat simulate --latency 1                (add --rpm 15 and ask 20 to see the quota refuse)
+Terminal 1:  wingbeat simulate --latency 1          (with --rpm 15 --enforcement sliding, ask 20: the quota refuses)
 Terminal 2:  export GOOGLE_GEMINI_BASE_URL=http://127.0.0.1:8080 GEMINI_API_KEY=anything
              python examples/2_gather.py 5
 

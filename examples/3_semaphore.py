@@ -1,7 +1,7 @@
 """
 At most so many at once with a semaphore: it limits requests in flight, not requests a minute, and not tasks.
 
-Terminal 1:  wingbeat simulate --latency 1 --rpm 15
+Terminal 1:  wingbeat simulate --latency 1 --rpm 15 --enforcement sliding
 Terminal 2:  export GOOGLE_GEMINI_BASE_URL=http://127.0.0.1:8080 GEMINI_API_KEY=anything
              python examples/3_semaphore.py 20
 

@@ -1,7 +1,7 @@
 """
 A bounded queue and a fixed number of consumers: memory stays flat, however many prompts there are.
 
-Terminal 1:  wingbeat simulate --latency 1 --rpm 15
+Terminal 1:  wingbeat simulate --latency 1 --rpm 15 --enforcement sliding
 Terminal 2:  export GOOGLE_GEMINI_BASE_URL=http://127.0.0.1:8080 GEMINI_API_KEY=anything
              python examples/4_queue.py 20
 

@@ -1,10 +1,11 @@
 """
 The queue and its consumers, paced: one request every 60/rpm seconds. Nothing is refused, and nothing is quick.
 
-Terminal 1:  wingbeat simulate --latency 1 --rpm 15
+Terminal 1:  wingbeat simulate --latency 1 --rpm 15 --enforcement sliding
 Terminal 2:  export GOOGLE_GEMINI_BASE_URL=http://127.0.0.1:8080 GEMINI_API_KEY=anything
-             python examples/5_rate_limiter.py 20 15          (20 prompts at 15 requests a minute: over 76 s)
-The limiter is our own `Pace`. A real one must also count tokens and days, ask again, and survive a crash.
+             python examples/5_rate_limiter.py 20 15          (20 prompts at 15 requests a minute: 80 s)
+
+The limiter is our own `pace`. A real one must also count tokens and days, ask again, and survive a crash.
 """
 
 import asyncio
@@ -17,27 +18,25 @@ from pathlib import Path
 from google import genai
 from google.genai import errors
 
+MODEL = "gemini-2.5-flash"
 PROMPTS = Path(__file__).resolve().parent.parent / "data" / "prompts.jsonl"
-CONSUMERS, COUNTS = 5, {"answers": 0, "refused": 0}
+CONSUMERS = 5
+QUEUE: asyncio.Queue[str | None] = asyncio.Queue(maxsize=2 * CONSUMERS)
+PACE = asyncio.Lock()
+COUNTS = {"answers": 0, "refused": 0}
 
 
-class Pace:
+async def pace(rpm: float) -> None:
     """Let one caller through every 60/rpm seconds, in the order in which they ask."""
-
-    def __init__(self, rpm: float) -> None:
-        self.gap_s, self.next_at = 60 / rpm, 0.0
-
-    async def wait(self) -> None:
-        due = max(time.monotonic(), self.next_at)
-        self.next_at = due + self.gap_s
-        await asyncio.sleep(due - time.monotonic())
+    async with PACE:
+        await asyncio.sleep(60 / rpm)
 
 
-async def consume(client: genai.client.AsyncClient, queue: asyncio.Queue[str | None], pace: Pace) -> None:
-    while (prompt := await queue.get()) is not None:
-        await pace.wait()
+async def consume(client: genai.client.AsyncClient, rpm: float) -> None:
+    while (prompt := await QUEUE.get()) is not None:
+        await pace(rpm)
         try:
-            await client.models.generate_content(model="gemini-2.5-flash", contents=prompt)
+            await client.models.generate_content(model=MODEL, contents=prompt)
             COUNTS["answers"] += 1
         except errors.APIError as error:
             if error.code != 429:
@@ -46,15 +45,15 @@ async def consume(client: genai.client.AsyncClient, queue: asyncio.Queue[str | N
 
 
 async def main(count: int, rpm: float) -> None:
-    queue, pace, start = asyncio.Queue[str | None](2 * CONSUMERS), Pace(rpm), time.perf_counter()
+    start = time.perf_counter()
     async with genai.Client().aio as client, asyncio.TaskGroup() as group:
         for _ in range(CONSUMERS):
-            group.create_task(consume(client, queue, pace))
+            group.create_task(consume(client, rpm))
         with PROMPTS.open(encoding="utf-8") as lines:
             for line in islice(lines, count):
-                await queue.put(json.loads(line)["prompt"])
+                await QUEUE.put(json.loads(line)["prompt"])
         for _ in range(CONSUMERS):
-            await queue.put(None)
+            await QUEUE.put(None)
     wall_s = time.perf_counter() - start
     print(f"rate limiter: {COUNTS['answers']} answers, {COUNTS['refused']} refused, {wall_s:.1f} s")
 

@@ -1,7 +1,7 @@
 """
 The same with wingbeat, in one line: within the quota, asked again when refused, and at once where the quota allows.
 
-Terminal 1:  wingbeat simulate --latency 1 --rpm 15
+Terminal 1:  wingbeat simulate --latency 1 --rpm 15 --enforcement sliding
 Terminal 2:  export GOOGLE_GEMINI_BASE_URL=http://127.0.0.1:8080 GEMINI_API_KEY=anything
              python examples/6_wingbeat.py 20 15
 

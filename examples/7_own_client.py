@@ -1,7 +1,7 @@
 """
 `wingbeat.map` around the official client: keep your own call, and get quota, retry, and a journal around it.
 
-Terminal 1:  wingbeat simulate --latency 1 --rpm 15
+Terminal 1:  wingbeat simulate --latency 1 --rpm 15 --enforcement sliding
 Terminal 2:  export GOOGLE_GEMINI_BASE_URL=http://127.0.0.1:8080 GEMINI_API_KEY=anything
              python examples/7_own_client.py 20 15
 

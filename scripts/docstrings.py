@@ -8,6 +8,7 @@ import re
 import textwrap
 from collections.abc import Callable, Iterable
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -84,7 +85,11 @@ def signature(call: Callable[..., Any], name: str, *, drop_first: bool = False) 
         ):
             parts.append("*")
         parts.append(_parameter(parameter))
-    returned = "" if shape.return_annotation is shape.empty or name[:1].isupper() else f" -> {shape.return_annotation}"
+    returned = (
+        ""
+        if shape.return_annotation is shape.empty or name[:1].isupper()
+        else f" -> {inspect.formatannotation(shape.return_annotation)}"
+    )
     word = "async def " if inspect.iscoroutinefunction(call) or inspect.isasyncgenfunction(call) else ""
     return _laid_out(word + name, parts, _short(returned))
 
@@ -92,8 +97,11 @@ def signature(call: Callable[..., Any], name: str, *, drop_first: bool = False) 
 def _parameter(parameter: inspect.Parameter) -> str:
     bare = parameter.replace(default=parameter.empty)
     spaced = " = " if parameter.annotation is not parameter.empty else "="
-    default = "" if parameter.default is parameter.empty else f"{spaced}{parameter.default!r}"
-    return _short(str(bare)) + default
+    if parameter.default is parameter.empty:
+        return _short(str(bare))
+    is_struct = isinstance(parameter.default, msgspec.Struct)
+    default = f"{type(parameter.default).__name__}()" if is_struct else repr(parameter.default)
+    return f"{_short(str(bare))}{spaced}{default}"
 
 
 def _short(text: str) -> str:
@@ -119,7 +127,7 @@ def literals(module: ModuleType, owner: str | None = None) -> dict[str, str]:
     if owner is not None:
         body = next(node.body for node in body if isinstance(node, ast.ClassDef) and node.name == owner)
     found = {}
-    for node, following in zip(body, body[1:], strict=False):
+    for node, following in pairwise(body):
         if (
             isinstance(node, ast.Assign)
             and isinstance(following, ast.Expr)

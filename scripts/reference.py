@@ -128,13 +128,11 @@ def _command_blocks(name: str, command: click.Command) -> Iterator[str]:
     yield f"## wingbeat {name}"
     yield "```console\n" + " ".join(["$", "wingbeat", name, *arguments, "[OPTIONS]"]) + "\n```"
     yield inspect.cleandoc(command.help or "").replace("\b\n", "").strip()
-    rows = []
-    for option in command.params:
-        if isinstance(option, click.Option):
-            variable = f"`WINGBEAT_{name.upper()}_{(option.name or '').upper()}`"
-            rows.append([_option_names(option), _option_help(option), variable])
-    if rows:
-        yield table(["Option", "Meaning", "Environment"], rows)
+    options = [option for option in command.params if isinstance(option, click.Option)]
+    if options:
+        yield f"The last column is the end of the variable's name: `WINGBEAT_{name.upper()}_…`."
+        rows = [[_option_names(option), _option_help(option), f"`{(option.name or '').upper()}`"] for option in options]
+        yield table(["Option", "Meaning", "Variable"], rows)
 
 
 def _option_names(option: click.Option) -> str:
@@ -250,7 +248,7 @@ def configuration_page() -> str:
         ["`GOOGLE_GENAI_API_VERSION`", "`v1`, `v1beta`, … `--api-version` wins."],
         [
             "`WINGBEAT_<COMMAND>_<OPTION>`",
-            "Any option, such as `WINGBEAT_RUN_RPM`. [Command line](cli.md) has them all.",
+            "Any option, such as `WINGBEAT_RUN_RPM`; [command line](cli.md) lists them.",
         ],
     ]
     known = {*config_command.SECRETS, *config_command.VARIABLES}
@@ -270,7 +268,7 @@ def configuration_page() -> str:
         '```toml title="pyproject.toml"\n[tool.wingbeat.run]\nrpm = 1000\n```',
         "The user's file is `config.toml` in the folder that the system has for it: `~/.config/wingbeat/` on Linux, "
         "`~/Library/Application Support/wingbeat/` on macOS.",
-        "Only the command reads files and `WINGBEAT_…` variables. The Python interface takes its settings as arguments.",
+        "Only the command reads files and `WINGBEAT_…` variables. The Python interface takes arguments.",
         "## Environment variables",
         table(["Variable", "Meaning"], variables),
         "Keys come from the environment only: never from a flag or a file of settings.",
@@ -528,10 +526,10 @@ def journal_page() -> str:
     application = schema.APPLICATION_ID
     return page(
         "Journal",
-        "The journal of an output `answers.jsonl` is the SQLite file `answers.jsonl.journal` beside it. It is the truth: "
-        "the output is made from it, and a run is continued from it. While a run goes on, SQLite keeps "
-        "`….journal-wal` and `….journal-shm` beside it, and wingbeat `….journal.lock`; move or copy a journal only when "
-        "no run has it.",
+        "The journal of an output `answers.jsonl` is the SQLite file `answers.jsonl.journal` beside it. It is the "
+        "truth: the output is made from it, and a run is continued from it. While a run goes on, SQLite keeps "
+        "`….journal-wal` and `….journal-shm` beside it, and wingbeat `….journal.lock`; move or copy a journal only "
+        "when no run has it.",
         "## Tables",
         f"```sql\n{schema.TABLES.strip()}\n```",
         f"A resumed run adds an index: `{schema.KEY_INDEX}`. " + literals(schema)["KEY_INDEX"],
@@ -547,8 +545,8 @@ def journal_page() -> str:
                 *([f"`{name}`", f"`{value}`"] for name, value in pragmas),
             ],
         ),
-        f"Outcomes are committed in groups: at the latest {writer.GROUP_WAIT_S * 1000:g} ms after the first of a group, or "
-        f"at {writer.GROUP_ROWS:,} outcomes. When {writer.MOST_WAITING:,} wait, lanes wait too. "
+        f"Outcomes are committed in groups: at the latest {writer.GROUP_WAIT_S * 1000:g} ms after the first of a "
+        f"group, or at {writer.GROUP_ROWS:,} outcomes. When {writer.MOST_WAITING:,} wait, lanes wait too. "
         "[Guarantees](../explanation/guarantees.md) says what that means.",
         "## Queries",
         "Reading is safe while a run goes on. How often did each kind of failure end a row?",

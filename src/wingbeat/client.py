@@ -273,7 +273,8 @@ def refuse_running_loop(call: str, instead: str) -> None:
         asyncio.get_running_loop()
     except RuntimeError:
         return
-    raise EventLoopRunning(f"`{call}` can't block the event loop that already runs here", hint=f"write: {instead}")
+    message = f"`{call}` can't block the event loop that already runs here; write: {instead}"
+    raise EventLoopRunning(message, hint=f"write: {instead}")
 
 
 def run_loop(main: Coroutine[Any, Any, T]) -> T:

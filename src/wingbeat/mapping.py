@@ -169,7 +169,7 @@ class _Mapping:
 
         async def deliver(record: Record, outcome: Outcome) -> None:
             if writer is not None:
-                behind = writer.put((record, outcome))
+                behind = writer.put(_Kept.entry(record, outcome))
                 if behind is not None:
                     await behind
             if self._progress is not None:
@@ -212,7 +212,9 @@ class _Kept:
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
-        self._resumption = Resumption(journal, retry_failed=True)
+        journal.drop([seq for seq, _position, ok in journal.positions() if not ok])
+        self._resumption = Resumption(journal, retry_failed=False)
+        self._last_seq = journal.last_seq()
 
     @classmethod
     def open(cls, path: Path, name: str, stack: contextlib.ExitStack) -> _Kept:
@@ -230,19 +232,24 @@ class _Kept:
     def outcome(self, record: Record) -> Outcome | None:
         """Return the outcome that an earlier run has kept for an item."""
         kept = self._resumption.claim(record)
-        if kept is None:
+        if kept is None or kept.seq > self._last_seq:  # what this run has kept is an equal item's own outcome
             return None
         outcome = msgspec.json.decode(self._journal.line(kept.seq), type=Outcome)
         return msgspec.structs.replace(outcome, index=record.index)
 
-    def commit(self, group: list[tuple[Record, Outcome]]) -> None:
+    @staticmethod
+    def entry(record: Record, outcome: Outcome) -> Entry:
+        """
+        Return what is kept of an outcome.
+
+        Raises:
+            ConfigurationError: The result is no JSON value.
+        """
+        return Entry(record.key, record.index, outcome.error is None, _encode(outcome, "a result"))
+
+    def commit(self, group: list[Entry]) -> None:
         """Make a group durable."""
-        self._journal.add(
-            [
-                Entry(record.key, record.index, outcome.error is None, _encode(outcome, "a result"))
-                for record, outcome in group
-            ]
-        )
+        self._journal.add(group)
 
 
 async def _iterate(items: Iterable[Any] | AsyncIterable[Any]) -> AsyncIterator[Any]:

@@ -73,15 +73,13 @@ def test_committed_outcomes_are_found_again(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["j"]
 
 
-def test_a_failed_add_leaves_nothing():
+def test_a_failed_add_leaves_nothing(tmp_path):
     """An `add` that fails half way keeps none of its outcomes and none of its values."""
-    folder = Path(tempfile.mkdtemp())
-    with Journal(folder / "j") as journal:
+    with Journal(tmp_path / "j") as journal:
         with pytest.raises(JournalError):
             journal.add([entry(0), Entry(b"k" * 16, None, True, b"{}")], progress={"rows": 9})
         assert (journal.count(), journal.read("progress")) == (0, None)
         assert journal.add([entry(0)]) == 1
-    shutil.rmtree(folder)
 
 
 def test_find_walks_through_equal_keys(tmp_path):
@@ -109,6 +107,7 @@ def test_moved_and_dropped_rows(tmp_path):
         assert journal.count() == 2
 
 
+@pytest.mark.slow
 def test_second_writer_is_refused(tmp_path):
     """While one process writes, another is refused with a hint; when it has closed, the next may write."""
     with Journal(tmp_path / "j") as journal:
@@ -158,8 +157,6 @@ while True:
                     journal.add([entry(0)])
         finally:
             peeper.kill()
-
-
 
 
 def test_killed_writer_is_read_and_resumed(tmp_path):
@@ -324,9 +321,15 @@ def test_a_full_disk(tmp_path):
         ballast.write_bytes(bytes(500_000))
         kept = 0
         with Journal(disk / "j") as journal:
-            with pytest.raises(JournalError) as caught:
-                for kept in range(1000):  # noqa: B007
+
+            def fill():
+                nonlocal kept
+                while kept < 1000:
                     journal.add([Entry(b"%016d" % kept, kept, True, b'{"index":%d}' % kept + b" " * 5000)])
+                    kept += 1
+
+            with pytest.raises(JournalError) as caught:
+                fill()
             assert "the disk is full" in str(caught.value)
             assert "free some space" in caught.value.hint
             assert kept > 10

@@ -48,10 +48,10 @@ def test_what_never_fits_is_told() -> None:
 
 
 @pytest.mark.parametrize(
-    ("requests", "tokens", "small"), [(5, 100, True), (6, 100, False), (5, 501, False), (5, 500, True)]
+    ("requests", "tokens", "small"), [(30, 100, True), (31, 100, False), (5, 3001, False), (30, 3000, True)]
 )
-def test_a_job_is_small_up_to_half_a_window(requests: int, tokens: float, small: bool) -> None:
-    """A job is small when both its requests and its tokens fit in half a window."""
+def test_a_job_is_small_up_to_three_windows(requests: int, tokens: float, small: bool) -> None:
+    """A job is small when neither its requests nor its tokens take more than three windows' quota."""
     assert Quota(10, 1000).is_small(requests, tokens) is small
 
 
@@ -187,9 +187,7 @@ def test_a_limit_learnt_from_refusals_is_not_blamed_for_them() -> None:
     ("known", "stated", "changed", "after"),
     [(None, 10.0, True, 10.0), (60, 10.0, True, 10.0), (10, 60.0, False, 10.0), (10, 10.0, False, 10.0)],
 )
-def test_only_a_smaller_stated_limit_is_taken(
-    known: float | None, stated: float, changed: bool, after: float
-) -> None:
+def test_only_a_smaller_stated_limit_is_taken(known: float | None, stated: float, changed: bool, after: float) -> None:
     """A limit that the service states replaces an unknown or a larger one."""
     quota = Quota(known)
     assert (quota.stated(REQUESTS, stated) is not None) is changed

@@ -87,7 +87,9 @@ def test_equal_options_of_another_request_are_not_mixed_up() -> None:
     """Requests with other options in turn are each encoded with their own."""
     first, second = Options(seed=1), Options(seed=2)
     sent = [body(options=each) for each in (first, second, first)]
-    assert [seed in sent[number] for number, seed in enumerate((b'"seed":1}', b'"seed":2}', b'"seed":1}'))] == [True] * 3
+    assert [seed in sent[number] for number, seed in enumerate((b'"seed":1}', b'"seed":2}', b'"seed":1}'))] == [
+        True
+    ] * 3
 
 
 @pytest.mark.parametrize("extra", [{"temprature": 1}, {"contents": []}, {"x": 1}])

@@ -9,8 +9,8 @@ import msgspec
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-
 from tests.providers.test_gemini_cases import CASES, load
+
 from wingbeat.ledgers.estimate import TokenEstimator
 from wingbeat.model.answer import Completion, Failure, FailureKind
 from wingbeat.model.http import HttpReply
@@ -18,14 +18,52 @@ from wingbeat.providers.gemini import GeminiCodec
 
 CODEC = GeminiCodec("gemini-2.5-flash")
 STATUSES = st.sampled_from([200, 200, 200, 201, 301, 400, 403, 404, 418, 429, 429, 500, 503, 599, 0, 999])
-NAMES = """error code message status details @type reason metadata quota_limit quota_limit_value quotaValue quotaId
-quotaMetric violations retryDelay candidates content parts text thought finishReason finishMessage promptFeedback
-blockReason usageMetadata promptTokenCount candidatesTokenCount thoughtsTokenCount cachedContentTokenCount
-toolUsePromptTokenCount modelVersion responseId""".split()
+NAMES = [
+    "error",
+    "code",
+    "message",
+    "status",
+    "details",
+    "@type",
+    "reason",
+    "metadata",
+    "quota_limit",
+    "quota_limit_value",
+    "quotaValue",
+    "quotaId",
+    "quotaMetric",
+    "violations",
+    "retryDelay",
+    "candidates",
+    "content",
+    "parts",
+    "text",
+    "thought",
+    "finishReason",
+    "finishMessage",
+    "promptFeedback",
+    "blockReason",
+    "usageMetadata",
+    "promptTokenCount",
+    "candidatesTokenCount",
+    "thoughtsTokenCount",
+    "cachedContentTokenCount",
+    "toolUsePromptTokenCount",
+    "modelVersion",
+    "responseId",
+]
 TEXTS = st.one_of(
     st.text(max_size=8),
     st.sampled_from(
-        ["google.rpc.QuotaFailure", "google.rpc.RetryInfo", "google.rpc.ErrorInfo", "9" * 400 + "s", "1e999", "nan", "0"]
+        [
+            "google.rpc.QuotaFailure",
+            "google.rpc.RetryInfo",
+            "google.rpc.ErrorInfo",
+            "9" * 400 + "s",
+            "1e999",
+            "nan",
+            "0",
+        ]
     ),
 )
 LEAVES = st.one_of(
@@ -72,7 +110,9 @@ def check(reply: HttpReply) -> Completion | Failure:
 @example(200, b'{"a":' * 50_000)
 @example(200, b'{"candidates": [], "x": "\\ud800"}')
 @example(429, b'{"error": {"details": [{"@type": ' + b"[" * 500 + b"]" * 500 + b"}]}}")
-@example(429, b'{"error": {"details": [{"@type": "google.rpc.QuotaFailure", "violations": [{"quotaValue": 1' + b"0" * 400)
+@example(
+    429, b'{"error": {"details": [{"@type": "google.rpc.QuotaFailure", "violations": [{"quotaValue": 1' + b"0" * 400
+)
 @example(200, b"1" + b"0" * 5000)
 @example(200, b'{"usageMetadata": {"promptTokenCount": 1' + b"0" * 5000 + b"}}")
 @example(200, b"\xef\xbb\xbf{}")
@@ -83,6 +123,7 @@ def test_any_bytes(status: int, body: bytes) -> None:
     check(HttpReply(status, {}, body))
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(STATUSES, VALUES, st.dictionaries(st.sampled_from(["retry-after", "retry-after-ms", "date"]), TEXTS))
 def test_any_json(status: int, value: Any, headers: dict[str, str]) -> None:
@@ -109,6 +150,7 @@ def replaced(value: Any, path: tuple[Any, ...], new: Any) -> Any:
     return [replaced(item, path[1:], new) if index == path[0] else item for index, item in enumerate(value)]
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(st.data())
 def test_any_mutation_of_a_known_reply(data: st.DataObject) -> None:

@@ -19,7 +19,18 @@ from wingbeat.sinks.formats import (
     write_parquet,
 )
 
-NASTY = ["plain", 'say "so", twice\tor\nmore\r\nlines', "cr\ralone", "🐦 ∑ ﷽", " spaced ", "=1+1", "'", '"', "\u2028", None]
+NASTY = [
+    "plain",
+    'say "so", twice\tor\nmore\r\nlines',
+    "cr\ralone",
+    "🐦 ∑ ﷽",
+    " spaced ",
+    "=1+1",
+    "'",
+    '"',
+    "\u2028",
+    None,
+]
 
 
 def outcome(position, text, /, **columns):
@@ -105,14 +116,20 @@ def test_carried_values(tmp_path, value):
     assert rows[0]["label"] == (wanted or "")
 
 
-@given(st.sets(st.sampled_from([*RESERVED, "prompt", "tokens"]).flatmap(
-    lambda name: st.sampled_from([name, f"input_{name}", f"input_input_{name}"])
-)))
+@given(
+    st.sets(
+        st.sampled_from([*RESERVED, "prompt", "tokens"]).flatmap(
+            lambda name: st.sampled_from([name, f"input_{name}", f"input_input_{name}"])
+        )
+    )
+)
 def test_carried_names_never_collide(names):
     """Input columns named like ours get a prefix, and no two columns of the output have one name."""
     columns = flat_columns(sorted(names))
     assert len(columns) == len(set(columns))
-    assert {"prompt": "prompt", "text": "input_text"}.items() <= {n: carried_name(n) for n in ("prompt", "text")}.items()
+    assert {"prompt": "prompt", "text": "input_text"}.items() <= {
+        n: carried_name(n) for n in ("prompt", "text")
+    }.items()
 
 
 def test_colliding_columns_are_all_carried():

@@ -123,7 +123,9 @@ def test_an_output_that_is_a_link(tmp_path, journal):
     assert indexes(tmp_path / "far" / "out.jsonl") == [0]
 
 
-@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), ValueError("bad value"), KeyboardInterrupt()])
+@pytest.mark.parametrize(
+    "error", [OSError(28, "No space left on device"), ValueError("bad value"), KeyboardInterrupt()]
+)
 def test_a_failed_replacement(tmp_path, error):
     """A replacement that fails, however it does, leaves the old file and nothing beside it."""
     path = tmp_path / "out.jsonl"

@@ -124,13 +124,23 @@ def test_templates():
     columns = {"text": "a", "language": "Basque", "temperature": "hot", "system": 3}
     assert build(columns, **settings).request == Request(prompt="a!", system="In Basque.")
     assert build({"text": "a"}, **settings).fault == "has no column `language`, which the template uses"
-    assert build({"text": " ", "language": "x"}, template=Template("{{ text }}")).fault == "the rendered prompt is empty"
+    assert (
+        build({"text": " ", "language": "x"}, template=Template("{{ text }}")).fault == "the rendered prompt is empty"
+    )
 
 
 def test_identifiers():
     """The identifiers "1" and 1 differ; an empty one is none; any other value is kept as JSON text."""
     ids = ["1", 1, "", None, 1.5, {"b": 1, "a": 2}, 10**30]
-    assert [build({"id": value, "prompt": "a"}).id for value in ids] == ["1", 1, None, None, "1.5", '{"a":2,"b":1}', 10**30]
+    assert [build({"id": value, "prompt": "a"}).id for value in ids] == [
+        "1",
+        1,
+        None,
+        None,
+        "1.5",
+        '{"a":2,"b":1}',
+        10**30,
+    ]
     assert key({"id": "1", "prompt": "a"}) != key({"id": 1, "prompt": "a"})
 
 
@@ -141,7 +151,9 @@ def test_run_wide_settings_are_not_in_the_key():
     assert plain == key({"prompt": "a", "options": {"temperature": None}, "system": "", "id": ""})
 
 
-texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=8).filter(str.strip)
+texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=8).filter(
+    str.strip
+)
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | texts,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
@@ -183,7 +195,10 @@ def test_any_change_changes_the_key(first, second):
 def test_one_change_changes_the_key(columns, name):
     """Changing any one thing of a row gives it another key."""
     value = columns.get(name)
-    changed = {**columns, name: value + "x" if isinstance(value, str) else (value or 0) + 1 if name != "prompt" else "x"}
+    changed = {
+        **columns,
+        name: value + "x" if isinstance(value, str) else (value or 0) + 1 if name != "prompt" else "x",
+    }
     if name == "system" and value is None:
         changed["system"] = "x"
     assert key(columns) != key(changed)
@@ -197,6 +212,7 @@ junk = st.recursive(
 NAMES = ["id", "prompt", "messages", "contents", "system", "options", "temperature", "stop", "role", "content", "x"]
 
 
+@pytest.mark.slow
 @given(st.dictionaries(st.sampled_from(NAMES), junk, max_size=5), st.booleans())
 def test_building_never_raises(columns, keep_columns):
     """Whatever a row holds, it becomes a record: a request, or a fault in one line that can be written down."""

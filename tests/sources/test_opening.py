@@ -15,7 +15,16 @@ def test_a_mistyped_file(tmp_path, monkeypatch, argument):
 
 
 @pytest.mark.parametrize(
-    "argument", ["Why do birds sing?", "What is in README.md", "either/or, which?\nsay", "hello", "Hello.", "什么是3.5版", "x" * 9999]
+    "argument",
+    [
+        "Why do birds sing?",
+        "What is in README.md",
+        "either/or, which?\nsay",
+        "hello",
+        "Hello.",
+        "什么是3.5版",
+        "x" * 9999,
+    ],
 )
 def test_a_prompt(tmp_path, monkeypatch, argument):
     """What is no file's name is a prompt, asked as often as told."""

@@ -17,7 +17,7 @@ def read(path, content):
 @pytest.mark.parametrize("end", [b"\n", b"\r\n"])
 def test_forms_of_tables(tmp_path, is_packed, name, comma, end):
     """Line ends, a byte order mark and gzip make no difference; quoted fields span lines."""
-    content = b"\xef\xbb\xbfid,prompt\n1,one\n2,\"a \"\"b\"\"\n\nc\"\n3,".replace(b",", comma).replace(b"\n", end)
+    content = b'\xef\xbb\xbfid,prompt\n1,one\n2,"a ""b""\n\nc"\n3,'.replace(b",", comma).replace(b"\n", end)
     path = tmp_path / (name + ".gz" if is_packed else name)
     assert read(path, gzip.compress(content) if is_packed else content) == [
         Row(2, {"id": "1", "prompt": "one"}),

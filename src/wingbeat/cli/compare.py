@@ -59,7 +59,8 @@ def compare(**values: Any) -> int:
 
     comparison = Comparison(wanted.service, wanted.limits, records, simulator=wanted.simulator, say=say)
     modes = run_loop(comparison.run())
-    found = [figures(mode, modes[0].wall_s) for mode in modes]
+    first = figures(modes[0], modes[0].wall_s)
+    found = [figures(mode, None if first.lost else first.wall_s) for mode in modes]
     if values["as_json"]:
         sys.stdout.write(msgspec.json.encode({"model": wanted.service.route_name, "modes": found}).decode() + "\n")
     elif sys.stdout.isatty():

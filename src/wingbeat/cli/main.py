@@ -89,6 +89,7 @@ def _check_tables(settings: Settings) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit."""
+    _fill_standard_descriptors()
     sys.exit(run_command(arguments))
 
 
@@ -111,7 +112,21 @@ def run_command(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return 141
+    except OSError as error:
+        report_error(str(error))
+        return 3
     return result if isinstance(result, int) else 0
+
+
+def _fill_standard_descriptors() -> None:
+    """Open what the caller has closed of 0, 1 and 2, or the journal gets that number and is written to by accident."""
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - for as long as the process lasts
 
 
 def _refuse_undecodable(arguments: list[str]) -> None:

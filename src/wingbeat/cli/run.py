@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-from pathlib import Path
 from typing import Any
 
 import click
@@ -50,11 +48,3 @@ def run(**values: Any) -> int:
 
     return execute(values)
 
-
-def start_over(*paths: Path) -> None:
-    """Move files out of the way, as .bak."""
-    for path in paths:
-        for suffix in ("-wal", "-shm"):
-            Path(f"{path}{suffix}").unlink(missing_ok=True)
-        with contextlib.suppress(FileNotFoundError):
-            path.replace(path.with_name(path.name + ".bak"))

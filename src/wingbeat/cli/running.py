@@ -21,7 +21,7 @@ from wingbeat.config import Limits, Service, find_service
 from wingbeat.connecting import connect, simulator_config
 from wingbeat.descriptors import fit_to_descriptors
 from wingbeat.engine.run import Run
-from wingbeat.errors import ConfigurationError, RunStopped, SourceError, WingbeatError
+from wingbeat.errors import ConfigurationError, JournalError, RunStopped, SourceError, WingbeatError
 from wingbeat.job import FileJob, RunIdentity, Scan, Selection, scan
 from wingbeat.job.resuming import Resumption
 from wingbeat.journal import Journal, journal_path
@@ -134,6 +134,8 @@ def read_wanted(values: dict[str, Any]) -> Wanted:
     with problems:
         system = _read_system(values["system"])
     with problems:
+        if values["input"] == "-" and sys.stdin is None:
+            raise SourceError("standard input is closed", hint="name a file")
         source = open_source(values["input"], values["repeat"])
     with problems:
         output = _read_output(values, source)
@@ -201,6 +203,8 @@ def _read_system(text: str | None) -> str | Template | None:
 
 def _read_output(values: dict[str, Any], source: Source | None) -> Path | None:
     if values["output"] == "-":
+        if sys.stdout is None:
+            raise ConfigurationError("standard output is closed", hint="add -o FILE")
         return None
     output = Path(values["output"])
     try:
@@ -280,7 +284,11 @@ def _open_journal(wanted: Wanted, values: dict[str, Any]) -> Iterator[Journal]:
             path = Path(folder) / "run.journal"
         is_new = not path.exists()
         try:
-            with Journal(path) as journal:
+            journal = Journal(path)
+        except JournalError as error:  # nothing was sent yet: the place is refused
+            raise ConfigurationError(str(error), hint=error.hint) from None
+        try:
+            with journal:
                 yield journal
         except ConfigurationError:
             if is_new:
@@ -291,15 +299,20 @@ def _open_journal(wanted: Wanted, values: dict[str, Any]) -> Iterator[Journal]:
 @contextlib.contextmanager
 def _start_over(path: Path, output: Path | None) -> Iterator[Journal]:
     """Move an old output and its journal out of the way, once the new run is known to begin, and open a new journal."""
-    from wingbeat.cli.run import start_over
-
     if path.exists():
         Journal(path).close()  # refuses one in use, and takes what a killed run has left beside it into the file
-        start_over(path)
+        _keep_as_bak(path)
     if output is not None:
-        start_over(output)
+        _keep_as_bak(output)
     with Journal(path) as journal:
         yield journal
+
+
+def _keep_as_bak(path: Path) -> None:
+    for suffix in ("-wal", "-shm"):
+        Path(f"{path}{suffix}").unlink(missing_ok=True)
+    with contextlib.suppress(FileNotFoundError):
+        path.replace(path.with_name(path.name + ".bak"))
 
 
 def _check_rows(found: Scan, wanted: Wanted, *, strict: bool) -> None:
@@ -436,7 +449,7 @@ class _Running:
         in_flight = self._job.statistics.in_flight
         if self._interrupts == 1:
             self._run.drain()
-            again = "once more to leave at once" if sys.stdin.isatty() else "a second signal leaves at once"
+            again = "once more to leave at once" if sys.stdin is not None and sys.stdin.isatty() else "a second signal leaves at once"
             self._reporter.say(
                 "draining",
                 f"stopping: waiting for {in_flight:,} in flight; {again} (both can be resumed)",

@@ -101,10 +101,12 @@ class Comparison:
         )
 
     async def _sequential(self, route: Route) -> list[Attempt]:
-        return [await self._once(route, record) for record in self._records]
+        waited_from = asyncio.get_running_loop().time()
+        return [await self._once(route, record, waited_from) for record in self._records]
 
     async def _gather(self, route: Route) -> list[Attempt]:
-        return await asyncio.gather(*(self._once(route, record) for record in self._records))
+        waited_from = asyncio.get_running_loop().time()
+        return await asyncio.gather(*(self._once(route, record, waited_from) for record in self._records))
 
     async def _lanes(self, route: Route) -> list[Attempt]:
         attempts: list[Attempt] = []
@@ -124,13 +126,13 @@ class Comparison:
             self._say(f"stopped: {stopped}")
         return attempts
 
-    async def _once(self, route: Route, record: Record) -> Attempt:
+    async def _once(self, route: Route, record: Record, waited_from: float) -> Attempt:
         """Send one request as a plain script would: no limit, no second try."""
         loop = asyncio.get_running_loop()
         sent_at = loop.time()
         result = await route.caller.call(route.caller.prepare(record), route.timeout_s)
         failed = result.kind if isinstance(result, Failure) else None
-        return Attempt(record.index, 1, sent_at, sent_at, loop.time(), failed)
+        return Attempt(record.index, 1, waited_from, sent_at, loop.time(), failed)
 
 
 def _tracks(attempts: Sequence[Attempt], requests: int, started_at: float) -> tuple[Track, ...]:
@@ -144,7 +146,7 @@ def _tracks(attempts: Sequence[Attempt], requests: int, started_at: float) -> tu
                 _end(attempt.failed),
             )
         )
-    return tuple(Track(index, tuple(found)) for index, found in enumerate(spans) if found)
+    return tuple(Track(index, tuple(found)) for index, found in enumerate(spans))
 
 
 def _end(failed: FailureKind | None) -> End:

@@ -96,6 +96,8 @@ class FileJob:
             self._progress.failed = self._resumption.failed
             if not self._resumption.failed:
                 self._progress.failures = {}
+        else:
+            self._resumption.drop_failed()
         self._progress.updated_at = time.time()
         self._journal.keep(progress=self._progress)
         self._sink.resume()

@@ -44,7 +44,8 @@ class Resumption:
         self._last_claimed: dict[bytes, int] = {}
         self._moves: list[tuple[int, int]] = []
         self._dropped = array("q")
-        self.is_empty = journal.last_seq() == 0
+        self._last_before = journal.last_seq()
+        self.is_empty = self._last_before == 0
         self.answered = 0
         self.failed = 0
         if not self.is_empty:
@@ -57,13 +58,13 @@ class Resumption:
         after = self._last_claimed.get(record.key, 0)
         while True:
             found = self._journal.find(record.key, after)
-            if not found:
+            if not found or found[0].seq > self._last_before:  # the latter was answered by this very run
                 return None
             kept = found[0]
             if not self._claimed[kept.seq]:
                 break
             after = kept.seq
-            if len(self._last_claimed) < MOST_REPEATED_KEYS:
+            if len(self._last_claimed) < MOST_REPEATED_KEYS or record.key in self._last_claimed:
                 self._last_claimed[record.key] = after
         self._claimed.add(kept.seq)
         if not kept.ok and self._retry_failed:
@@ -74,6 +75,11 @@ class Resumption:
         self.answered += kept.ok
         self.failed += not kept.ok
         return kept
+
+    def drop_failed(self) -> None:
+        """Forget all failures when they are asked again: for an input that can be matched only while it is asked."""
+        if self._retry_failed and not self.is_empty:
+            self._journal.drop([seq for seq, _position, ok in self._journal.positions() if not ok])
 
     def settle(self, *, whole_input: bool) -> None:
         """

@@ -13,6 +13,10 @@ from wingbeat.ledgers.window import Entry
 REQUESTS = "requests"
 INPUT_TOKENS = "input_tokens"
 
+SMALL_JOB_WINDOWS = 3
+"""A job of at most so many windows' quota starts with half a window's at once: half a minute saved of three. In a longer
+one that is not worth the risk that the service enforces its limit over a shorter window."""
+
 BURST_MEMORY_S = 2.0
 """A refusal this soon after a burst is laid to the burst; those of requests already under way are not counted."""
 
@@ -91,9 +95,9 @@ class Quota:
         return self.requests_per_day is not None and self.requests_today >= self.requests_per_day
 
     def is_small(self, requests: float, input_tokens: float) -> bool:
-        """True when a whole job fits in the half window that may go at once."""
+        """True when a job takes three windows' quota or less, so that starting with half a window's is worth it."""
         wanted = {REQUESTS: requests, INPUT_TOKENS: input_tokens}
-        return all(wanted[limit.name] <= max(1.0, limit.limit / 2) for limit in self.limits)
+        return all(wanted[limit.name] <= SMALL_JOB_WINDOWS * limit.limit for limit in self.limits)
 
     def restart(self, now: float) -> None:
         """Start a long job evenly: forget the pace that was saved up."""

@@ -41,8 +41,8 @@ class Figures(msgspec.Struct, frozen=True):
         refused: Requests never answered whose last reply was a refusal (429).
         failed: Requests never answered for any other reason, those never sent included.
         refusals: Refusals met on the way, by answered requests too.
-        speed_up: How many times faster than the baseline; None unless every request was answered, since a mode that
-            gives requests up is quick for the wrong reason.
+        speed_up: How many times faster than the baseline; None unless both answered every request, since a mode
+            that gives requests up is quick for the wrong reason.
         answered_per_s: Answers per second of wall time.
     """
 
@@ -62,17 +62,18 @@ class Figures(msgspec.Struct, frozen=True):
         return self.requests - self.answered
 
 
-def figures(mode: Mode, baseline_wall_s: float) -> Figures:
+def figures(mode: Mode, baseline_wall_s: float | None) -> Figures:
     """
     Count what became of a mode's requests.
 
     Args:
         mode: The mode to count.
-        baseline_wall_s: Wall time of the mode that speed-ups refer to, one that answered every request.
+        baseline_wall_s: Wall time of the mode that speed-ups refer to; None when that mode lost requests itself, since
+            nothing can be called faster than a run that was cut short.
     """
     ends = [track.spans[-1].end if track.spans else "failed" for track in mode.tracks]
     answered = ends.count("answered")
-    is_comparable = mode.wall_s > 0 and bool(ends) and answered == len(ends)
+    is_whole = mode.wall_s > 0 and bool(ends) and answered == len(ends)
     return Figures(
         mode=mode.name,
         wall_s=mode.wall_s,
@@ -81,7 +82,7 @@ def figures(mode: Mode, baseline_wall_s: float) -> Figures:
         refused=ends.count("refused"),
         failed=ends.count("failed"),
         refusals=sum(span.end == "refused" for track in mode.tracks for span in track.spans),
-        speed_up=baseline_wall_s / mode.wall_s if is_comparable else None,
+        speed_up=baseline_wall_s / mode.wall_s if baseline_wall_s is not None and is_whole else None,
         answered_per_s=answered / mode.wall_s if mode.wall_s > 0 else 0.0,
     )
 
@@ -129,13 +130,21 @@ def _cells(row: Figures) -> list[str]:
         f"{row.lost:,}",
         f"{row.refusals:,}",
         duration_text(row.wall_s),
-        ("*" if row.lost else "") + _three_digits(row.answered_per_s),
-        "–" if row.speed_up is None else f"{_three_digits(row.speed_up)}×",
+        ("*" if row.lost else "") + _rate(row.answered_per_s),
+        "–" if row.speed_up is None else _times(row.speed_up),
     ]
 
 
-def _three_digits(number: float) -> str:
-    """Round to three digits, as many as a handful of requests can support."""
-    if number >= 100:
-        return f"{number:,.0f}"
-    return f"{number:.1f}" if number >= 10 else f"{number:.2f}"
+def _rate(per_s: float) -> str:
+    """Round to two or three digits, as many as a handful of requests can support."""
+    if per_s >= 100:
+        return f"{per_s:,.0f}"
+    if per_s >= 10:
+        return f"{per_s:.1f}"
+    return f"{per_s:.2f}" if per_s >= 0.1 else f"{per_s:.2g}"
+
+
+def _times(speed_up: float) -> str:
+    if speed_up >= 100:
+        return f"{speed_up:,.0f}×"
+    return f"{speed_up:.1f}×" if speed_up >= 1 else f"{speed_up:.2f}×"

@@ -7,7 +7,8 @@ import msgspec
 from wingbeat.config import Limits
 from wingbeat.ledgers.estimate import OUTPUT_START_TOKENS
 from wingbeat.ledgers.prices import Prices
-from wingbeat.ledgers.rate import JITTER_S
+from wingbeat.ledgers.quota import SMALL_JOB_WINDOWS
+from wingbeat.ledgers.rate import JITTER_S, START_RATIO
 from wingbeat.report.words import count, duration, money
 
 WINDOW_S = 60.0
@@ -99,13 +100,13 @@ def shortest_s(limits: Limits, requests: float, input_tokens: float) -> float | 
     """
     Return the shortest time in seconds that the limits allow, one latency not counted; None when none is known.
 
-    A job that fits in half a window goes at once; a longer one is spread evenly at ``limit / (window + jitter)``.
+    A small job begins with half a window's quota at once; the rest is spread at ``limit / (window + jitter)``.
     """
     times = []
     for limit, wanted in ((limits.rpm, requests), (limits.tpm, input_tokens)):
         if limit is not None:
-            small = wanted <= max(1.0, limit / 2)
-            times.append(0.0 if small else max(0.0, wanted - 1) * (WINDOW_S + JITTER_S) / limit)
+            at_once = limit * START_RATIO if wanted <= SMALL_JOB_WINDOWS * limit else 0.0
+            times.append(max(0.0, wanted - at_once - 1) * (WINDOW_S + JITTER_S) / limit)
     return max(times) if times else None
 
 

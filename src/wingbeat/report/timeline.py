@@ -140,8 +140,7 @@ def timeline_svg(modes: Sequence[Mode], *, title: str, subtitle: str = "") -> st
     Draw every mode's requests as bars on one time axis, one mode under the other.
 
     The text is a whole SVG document without scripts, fonts or links; it follows the reader's light or dark scheme. The
-    same modes give the same bytes. Of more than `MOST_TRACKS` requests an evenly spread sample is drawn, and the picture
-    says so.
+    same modes give the same bytes. Of more than `MOST_TRACKS` requests it draws a sample, evenly spread, and says so.
 
     Args:
         modes: What to compare, from top to bottom.
@@ -166,7 +165,8 @@ def duration_text(seconds: float) -> str:
     if not seconds:
         return "0 s"
     size, unit = _unit(seconds)
-    return f"{seconds / size:,.0f} {unit}" if unit == "ms" else f"{seconds / size:,.1f} {unit}"
+    amount = seconds / size
+    return f"{amount:,.0f} {unit}" if unit == "ms" or amount >= 100 else f"{amount:,.1f} {unit}"
 
 
 def _unit(seconds: float) -> tuple[float, str]:
