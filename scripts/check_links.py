@@ -1,7 +1,7 @@
 """
 Check that every relative link of the documents leads to a file, and its anchor to a heading.
 
-Links to other hosts are not followed.
+Every page of docs/ must also stand in the site's navigation. Links to other hosts are not followed.
 
 Run: python scripts/check_links.py
 """
@@ -26,10 +26,11 @@ _ELSEWHERE = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
 def main() -> int:
     """Check all pages and name each bad link."""
     found = [problem for page in pages() for problem in problems(page)]
+    found += left_out((ROOT / "mkdocs.yml").read_text("utf-8"))
     for problem in found:
         print(problem, file=sys.stderr)
     if found:
-        print(f"error: {len(found)} links lead nowhere", file=sys.stderr)
+        print(f"error: {len(found)} problems with links", file=sys.stderr)
     return 1 if found else 0
 
 
@@ -57,6 +58,13 @@ def problems(page: Path) -> Iterator[str]:
                 yield f"{where} leads out of the repository"
             elif anchor and aim.suffix == ".md" and anchor not in anchors(aim):
                 yield f"{where}: there is no such heading"
+
+
+def left_out(settings: str) -> list[str]:
+    """Return what is wrong with the navigation: pages that it lacks."""
+    listed = set(re.findall(r"(?m)^\s*- (?:.*: )?(\S+\.md)$", settings))
+    present = {path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md")}
+    return [f"mkdocs.yml: docs/{name} is not in the navigation" for name in sorted(present - listed)]
 
 
 def without_code(text: str) -> str:

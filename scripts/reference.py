@@ -398,7 +398,7 @@ def errors_page() -> str:
         "Two sorts of things go wrong. What stops a run is an exception. What is wrong with one record is a value: "
         "the record's outcome has an `error` with a `kind` and a `message`, and the run goes on.",
         "## Exceptions",
-        "```text\n" + inspect.cleandoc(tree[0].rstrip()) + "\n```",
+        "```text\n" + inspect.cleandoc(tree[0].rstrip()).replace("``max_cost``", "max_cost    ") + "\n```",
         table(["Exception", "Exit code", "Meaning"], rows),
         "Every one has `exit_code` and `hint`: one line that says what to do, or None. An exit code is what the "
         "command ends with.",

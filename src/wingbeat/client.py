@@ -149,6 +149,8 @@ class Client:
         Raises:
             RunStopped: Nothing more can be answered; the outcomes so far are in ``error.outcomes``.
         """
+        if isinstance(prompts, str):
+            raise _one_text()
         rows = list(prompts)
         outcomes: list[Outcome | None] = [None] * len(rows)
         try:
@@ -221,6 +223,8 @@ class Client:
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await task
+            elif not task.cancelled():
+                task.exception()  # whoever left early does not want it
 
     def _make_builder(self, options: Options) -> RecordBuilder:
         return RecordBuilder(system=self._system, options=options, check_options=GeminiCodec.check_options)
@@ -313,10 +317,14 @@ def _row(prompt: object, position: int) -> Row | BadRow:
 
 def _intake(source: Iterable[Prompt] | AsyncIterable[Prompt], builder: RecordBuilder) -> Intake:
     if isinstance(source, str):
-        raise ConfigurationError("the prompts are one text", hint="put it in a list: [prompt]")
+        raise _one_text()
     if isinstance(source, AsyncIterable):
         return AsyncIntake(_async_records(source, builder))
     return IteratorIntake(_records(source, builder))
+
+
+def _one_text() -> ConfigurationError:
+    return ConfigurationError("the prompts are one text", hint="put it in a list: [prompt]")
 
 
 def _records(source: Iterable[Prompt], builder: RecordBuilder) -> Iterator[Record]:

@@ -151,6 +151,8 @@ class _Mapping:
                     task.cancel()
                     with contextlib.suppress(asyncio.CancelledError):
                         await task
+                elif not task.cancelled():
+                    task.exception()  # whoever left early does not want it
 
     async def _execute(self, results: asyncio.Queue[Outcome | None], kept: _Kept | None) -> None:
         limits = self._limits

@@ -16,16 +16,18 @@ from wingbeat.ledgers.budget import Budget
 from wingbeat.ledgers.prices import Prices
 from wingbeat.ledgers.quota import Quota
 from wingbeat.model.answer import Completion, Failure, Outcome
+from wingbeat.model.options import NO_OPTIONS, Options
 from wingbeat.model.record import Record, Request
 from wingbeat.providers.gemini import GeminiCodec
 
 MODEL = "gemini-2.5-flash"
 
 
-def records(prompts: Iterable[str]) -> list[Record]:
+def records(prompts: Iterable[str], options: Options = NO_OPTIONS) -> list[Record]:
     """Return one record for each prompt."""
     return [
-        Record(index, index, index.to_bytes(16, "big"), Request(prompt=prompt)) for index, prompt in enumerate(prompts)
+        Record(index, index, index.to_bytes(16, "big"), Request(prompt=prompt, options=options))
+        for index, prompt in enumerate(prompts)
     ]
 
 
@@ -64,6 +66,7 @@ class Play:
         record_timeout_s: float | None = None,
         prices: Prices | None = None,
         budget: Budget | None = None,
+        max_output_tokens: int | None = None,
         deliver: Callable[[Record, Outcome], None] | None = None,
     ) -> None:
         self.route = Route(
@@ -85,7 +88,7 @@ class Play:
         self.refusals: list[tuple[Failure, float]] = []
         self.run = Run(
             self.route,
-            IteratorIntake(iter(records(asked))),
+            IteratorIntake(iter(records(asked, Options(max_output_tokens=max_output_tokens)))),
             deliver or self._deliver,
             lanes=lanes or concurrency,
             statistics=self.statistics,

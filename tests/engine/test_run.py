@@ -59,7 +59,7 @@ def run(transport: ScriptedTransport | SimulatedTransport, count: int, **options
     assert done.slots_in_use == 0
     assert done.statistics.in_flight == 0
     assert done.statistics.backing_off == 0
-    assert done.route.budget.reserved_usd == pytest.approx(0)
+    assert done.route.purse.budget.reserved_usd == pytest.approx(0)
     assert max(Counter(outcome.index for outcome in done.outcomes).values(), default=1) == 1
     return done
 

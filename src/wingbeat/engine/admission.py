@@ -17,6 +17,10 @@ class AdmissionClosed(Exception):
     """The run that a waiting lane belongs to has stopped."""
 
 
+class DaySpent(Exception):
+    """The requests of the day are used up, as the user limited them."""
+
+
 class Grant:
     """The right to send one request at this moment; give it back with `Admission.leave`."""
 
@@ -70,7 +74,10 @@ class Admission:
 
         Raises:
             AdmissionClosed: The run has stopped meanwhile.
+            DaySpent: The requests of the day are used up.
         """
+        if self.quota.day_is_spent:
+            raise DaySpent
         if not self._waiting:
             now = self._loop.time()
             if self._due(now, cost) <= now:
@@ -133,6 +140,10 @@ class Admission:
             cost, future = waiting[0]
             if future.done():
                 waiting.popleft()
+                continue
+            if self.quota.day_is_spent:
+                waiting.popleft()
+                future.set_exception(DaySpent())
                 continue
             due = self._due(now, cost)
             if due > now:

@@ -8,7 +8,7 @@ from typing import Any, assert_never
 
 import msgspec
 
-from wingbeat.engine.admission import AdmissionClosed, Grant
+from wingbeat.engine.admission import AdmissionClosed, DaySpent, Grant
 from wingbeat.engine.route import Route
 from wingbeat.engine.statistics import Statistics
 from wingbeat.engine.stopping import Stopping
@@ -32,7 +32,7 @@ class Attempt(msgspec.Struct, frozen=True):
 class _Progress:
     """What is known of one record while it is carried."""
 
-    __slots__ = ("attempts", "counted", "deadline", "failure", "latency_s", "tokens", "waited_from")
+    __slots__ = ("attempts", "counted", "deadline", "failure", "latency_s", "spent_usd", "tokens", "waited_from")
 
     def __init__(self, waited_from: float, tokens: float) -> None:
         self.waited_from = waited_from
@@ -42,6 +42,11 @@ class _Progress:
         self.latency_s: float | None = None
         self.deadline: float | None = None
         self.failure: Failure | None = None
+        self.spent_usd = 0.0
+
+    def is_late(self, now: float) -> bool:
+        """True once the record's own deadline has passed."""
+        return self.deadline is not None and now >= self.deadline
 
 
 class Lane:
@@ -94,32 +99,28 @@ class Lane:
             return self._failed(record, Failure(FailureKind.TOO_LARGE, reason))
 
         while not self._stopping.is_set:
-            reserved_usd = self._reserve_money(record, so_far)
-            if reserved_usd is None:
+            reserved_usd = self._likely_price(record, so_far)
+            if reserved_usd and not await self._set_aside(reserved_usd):
                 return None
-            so_far.waited_from = self._loop.time()
             so_far.tokens = route.estimator.input_tokens(*size)
-            try:
-                grant = await route.admission.enter(Cost(so_far.tokens, self._burst), self._stopping.waiters)
-            except AdmissionClosed:
-                route.budget.settle(reserved_usd, 0.0)
+            grant = await self._admitted(so_far, reserved_usd)
+            if grant is None and so_far.failure is not None and so_far.is_late(self._loop.time()):
+                return self._failed(record, _too_late(so_far.failure, route.record_timeout_s), so_far)
+            if grant is None:
                 return None
-            if route.quota.day_is_spent:
-                limit = route.quota.requests_per_day
-                self._stopping.stop_for_day(route, f"{limit:,.0f} requests were sent, as --rpd allows")
             result = await self._attempt(record, prepared, grant, so_far, reserved_usd)
             if isinstance(result, Completion):
                 return self._answered(record, result, so_far)
             so_far.failure = result
 
-            match self._judge(result, grant, so_far):
+            match self._judge(result, so_far):
                 case WaitForQuota():
                     continue
                 case Again(after_s):
                     self._statistics.retried += 1
                     if not await self._back_off(after_s):
                         return None
-                    if so_far.deadline is not None and self._loop.time() >= so_far.deadline:
+                    if so_far.is_late(self._loop.time()):
                         return self._failed(record, _too_late(result, route.record_timeout_s), so_far)
                 case GiveUp():
                     return self._failed(record, result, so_far)
@@ -130,17 +131,49 @@ class Lane:
                     assert_never(never)
         return None
 
-    def _reserve_money(self, record: Record, so_far: _Progress) -> float | None:
-        """Set the request's likely price aside; None, and the run stops, when it could overshoot."""
+    def _likely_price(self, record: Record, so_far: _Progress) -> float:
+        """Return what to set aside for the next request; 0 when no budget is kept."""
         route = self._route
-        if route.budget.limit_usd is None or route.prices is None:
+        if route.purse.budget.limit_usd is None or route.prices is None:
             return 0.0
         limit = record.request.options.max_output_tokens if record.request is not None else None
-        amount_usd = route.prices.estimate_usd(so_far.tokens, route.estimator.output_tokens(limit))
-        if route.budget.reserve(amount_usd):
-            return amount_usd
-        self._stopping.stop_for_budget(route.budget, amount_usd)
-        return None
+        return route.prices.estimate_usd(so_far.tokens, route.estimator.most_output_tokens(limit))
+
+    async def _set_aside(self, amount_usd: float) -> bool:
+        """Set money aside, waiting for what others leave over; False when the run stops, for want of it or else."""
+        purse = self._route.purse
+        while not purse.take(amount_usd):
+            if not purse.may_be_refilled:
+                self._stopping.stop_for_budget(purse.budget, amount_usd)
+                return False
+            if not await self._stopping.unless_stopped(purse.wait_settled()):
+                return False
+        return True
+
+    async def _admitted(self, so_far: _Progress, reserved_usd: float) -> Grant | None:
+        """Wait until the request may go; None when the run stops or the record's time is up first."""
+        route = self._route
+        so_far.waited_from = self._loop.time()
+        cost = Cost(so_far.tokens, self._burst)
+        grant = None
+        try:
+            if so_far.deadline is None:
+                grant = await route.admission.enter(cost, self._stopping.waiters)
+            else:
+                async with asyncio.timeout_at(so_far.deadline):
+                    grant = await route.admission.enter(cost, self._stopping.waiters)
+            if self._stopping.is_set:
+                route.admission.abandon(grant)
+                grant = None
+        except DaySpent:
+            limit = route.quota.requests_per_day or 0.0
+            self._stopping.stop_for_day(route, f"{limit:,.0f} requests were sent, as many as were allowed")
+        except (AdmissionClosed, TimeoutError):
+            pass
+        finally:
+            if grant is None:
+                route.purse.settle(reserved_usd, 0.0)
+        return grant
 
     async def _attempt(
         self, record: Record, prepared: Any, grant: Grant, so_far: _Progress, reserved_usd: float
@@ -154,26 +187,28 @@ class Lane:
                 so_far.deadline = sent_at + route.record_timeout_s
             timeout_s = max(0.001, min(timeout_s, so_far.deadline - sent_at))
         so_far.attempts += 1
-        so_far.counted += not grant.is_try
+        so_far.counted += 1
         statistics.count_send()
         try:
             result = await route.caller.call(prepared, timeout_s)
         except BaseException:
             statistics.in_flight -= 1
-            route.budget.settle(reserved_usd, 0.0)
+            route.purse.settle(reserved_usd, 0.0)
             route.admission.abandon(grant)
             raise
         now = loop.time()
         so_far.latency_s = round(now - sent_at, 6)
         statistics.in_flight -= 1
-        spent_usd = 0.0
+        if isinstance(result, Failure) and result.kind is FailureKind.TIMEOUT and timeout_s < route.timeout_s:
+            result = _too_late(result, route.record_timeout_s)
+        usage = result.usage
+        spent_usd = 0.0 if route.prices is None or usage is None else route.prices.cost_usd(usage)
+        so_far.spent_usd += spent_usd
         if isinstance(result, Completion):
             usage = result.usage
             if usage.input_tokens:
                 route.quota.settle(grant.reservation, usage.input_tokens)
                 route.estimator.observe(so_far.tokens, usage.input_tokens, usage.output_tokens)
-            if route.prices is not None:
-                spent_usd = route.prices.cost_usd(usage)
             route.quota.accepted()
             route.breaker.succeeded(grant.is_try)
             route.retry_budget.answered(now)
@@ -182,7 +217,7 @@ class Lane:
             route.breaker.failed(now, grant.is_try)
         else:
             route.breaker.succeeded(grant.is_try)
-        route.budget.settle(reserved_usd, spent_usd)
+        route.purse.settle(reserved_usd, spent_usd)
         if isinstance(result, Failure) and result.kind is FailureKind.RATE_LIMITED:
             statistics.refused += 1
             self._take_refusal(result, now)
@@ -202,7 +237,7 @@ class Lane:
         wait_s = quota.refused(now, failure.retry_after_s, resources)
         self._stopping.note_refusal(failure, wait_s)
 
-    def _judge(self, failure: Failure, grant: Grant, so_far: _Progress) -> Again | WaitForQuota | GiveUp | StopRun:
+    def _judge(self, failure: Failure, so_far: _Progress) -> Again | WaitForQuota | GiveUp | StopRun:
         """Decide what follows a failure of this record, given the state of the route."""
         route, now = self._route, self._loop.time()
         if self._stopping.stop_if_hopeless(route, now):
@@ -211,7 +246,7 @@ class Lane:
             for violation in failure.violations:
                 if violation.resource == INPUT_TOKENS and violation.limit and so_far.tokens > 1.5 * violation.limit:
                     return GiveUp()
-            so_far.counted -= not grant.is_try
+            so_far.counted -= 1
         decision = verdict(failure, so_far.counted, route.max_attempts, route.random)
         if isinstance(decision, Again) and failure.kind in SERVICE_FAILURES:
             later_s = route.retry_budget.retry_at(now) - now
@@ -228,7 +263,7 @@ class Lane:
 
     def _answered(self, record: Record, completion: Completion, so_far: _Progress) -> Outcome:
         route = self._route
-        cost_usd = None if route.prices is None else round(route.prices.cost_usd(completion.usage), 10)
+        cost_usd = None if route.prices is None else round(so_far.spent_usd, 10)
         outcome = Outcome(
             id=record.id,
             index=record.index,
@@ -253,7 +288,7 @@ class Lane:
             text=None,
             finish_reason=None,
             usage=None,
-            cost_usd=None,
+            cost_usd=round(so_far.spent_usd, 10) if so_far is not None and so_far.spent_usd else None,
             latency_s=so_far.latency_s if so_far is not None else None,
             attempts=so_far.attempts if so_far is not None else 0,
             model=self._route.name,

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from wingbeat.engine.admission import Admission
 from wingbeat.engine.ports import Codec, Transport
+from wingbeat.engine.purse import Purse
 from wingbeat.ledgers.breaker import Breaker
 from wingbeat.ledgers.budget import Budget
 from wingbeat.ledgers.estimate import TokenEstimator
@@ -136,7 +137,7 @@ class Route:
         self.caller = caller
         self.name = name
         self.prices = prices
-        self.budget = budget or Budget()
+        self.purse = Purse(budget or Budget())
         self.max_attempts = max_attempts
         self.timeout_s = timeout_s
         self.record_timeout_s = record_timeout_s

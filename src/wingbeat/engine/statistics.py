@@ -96,6 +96,7 @@ class Statistics:
         if outcome.error is not None:
             self.failed += 1
             self.failures[outcome.error.kind] += 1
+            self.cost_usd += outcome.cost_usd or 0.0
             return
         self.answered += 1
         self.withheld += withheld

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Literal
+from collections.abc import Callable, Coroutine
+from typing import Any, Literal
 
 from wingbeat.engine.admission import AdmissionClosed, Grant
 from wingbeat.engine.route import Route
@@ -101,6 +101,17 @@ class Stopping:
         """Tell whoever shows the run that the service refused a request, and for how long it pauses."""
         if self._notice is not None:
             self._notice(failure, wait_s)
+
+    async def unless_stopped(self, waiting: Coroutine[Any, Any, object]) -> bool:
+        """Wait for something; False when the run stops first."""
+        wait = asyncio.ensure_future(waiting)
+        stop = asyncio.ensure_future(self._event.wait())
+        try:
+            await asyncio.wait((wait, stop), return_when=asyncio.FIRST_COMPLETED)
+            return not self._event.is_set()
+        finally:
+            wait.cancel()
+            stop.cancel()
 
     async def sleep(self, seconds: float) -> bool:
         """Sleep unless the run stops; True when the whole time has passed."""

@@ -167,12 +167,12 @@ class FileJob:
 
 def _count(progress: Progress, group: list[Answered]) -> None:
     for _record, outcome in group:
+        progress.cost_usd += outcome.cost_usd or 0.0
         if outcome.error is not None:
             progress.failed += 1
             progress.failures[outcome.error.kind] = progress.failures.get(outcome.error.kind, 0) + 1
             continue
         progress.answered += 1
-        progress.cost_usd += outcome.cost_usd or 0.0
         if outcome.usage is not None:
             progress.input_tokens += outcome.usage.input_tokens
             progress.output_tokens += outcome.usage.output_tokens

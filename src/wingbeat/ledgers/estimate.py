@@ -15,6 +15,8 @@ MEMORY = 0.98
 
 LOWEST_RATIO, HIGHEST_RATIO = 0.05, 20.0
 OUTPUT_START_TOKENS = 400.0
+ENOUGH_OUTPUTS = 20
+"""Answers after which the most output tokens seen replace the start value."""
 
 
 class Estimate(float):
@@ -42,7 +44,7 @@ class TokenEstimator:
     report, over what was estimated for them, correct the next estimates.
     """
 
-    __slots__ = ("_actual", "_output_mean", "_outputs", "_ratio", "_raw", "_samples")
+    __slots__ = ("_actual", "_output_mean", "_output_most", "_outputs", "_ratio", "_raw", "_samples")
 
     def __init__(self) -> None:
         self._ratio = 1.0
@@ -50,6 +52,7 @@ class TokenEstimator:
         self._raw = 0.0
         self._actual = 0.0
         self._output_mean = OUTPUT_START_TOKENS
+        self._output_most = 0.0
         self._outputs = 0
 
     def __repr__(self) -> str:
@@ -76,6 +79,7 @@ class TokenEstimator:
             output_tokens: Output tokens as reported.
         """
         self._outputs += 1
+        self._output_most = max(self._output_most, float(output_tokens))
         self._output_mean += (output_tokens - self._output_mean) / min(self._outputs, 50)
         raw = estimated.raw if isinstance(estimated, Estimate) else estimated
         if actual <= 0 or raw <= 0:
@@ -84,6 +88,14 @@ class TokenEstimator:
         self._raw = self._raw * MEMORY + raw
         self._actual = self._actual * MEMORY + actual
         self._ratio = min(HIGHEST_RATIO, max(LOWEST_RATIO, self._actual / self._raw))
+
+    def most_output_tokens(self, max_output_tokens: int | None) -> float:
+        """Return the output tokens to set money aside for: the request's own limit, else the most seen so far."""
+        if max_output_tokens is not None:
+            return float(max_output_tokens)
+        if self._outputs < ENOUGH_OUTPUTS:
+            return max(self._output_most, OUTPUT_START_TOKENS)
+        return self._output_most
 
     def output_tokens(self, max_output_tokens: int | None) -> float:
         """Estimate the output tokens of a request: the mean so far, within the request's own limit."""

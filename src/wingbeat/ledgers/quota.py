@@ -14,8 +14,8 @@ REQUESTS = "requests"
 INPUT_TOKENS = "input_tokens"
 
 SMALL_JOB_WINDOWS = 3
-"""A job of at most so many windows' quota starts with half a window's at once: half a minute saved of three. In a longer
-one that is not worth the risk that the service enforces its limit over a shorter window."""
+"""A job of at most so many windows' quota starts with half a window's at once: half a minute saved of three. In a
+longer one that is not worth the risk that the service enforces its limit over a shorter window."""
 
 BURST_MEMORY_S = 2.0
 """A refusal this soon after a burst is laid to the burst; those of requests already under way are not counted."""

@@ -117,6 +117,7 @@ class Failure(msgspec.Struct, frozen=True):
         provider_code: The service's own code (``RESOURCE_EXHAUSTED``, …), or None.
         status: HTTP status, or None when no reply came.
         violations: The limits that were passed, as far as the service named them.
+        usage: Tokens that were billed although there is no answer, or None.
     """
 
     kind: FailureKind
@@ -125,6 +126,7 @@ class Failure(msgspec.Struct, frozen=True):
     provider_code: str | None = None
     status: int | None = None
     violations: tuple[QuotaViolation, ...] = ()
+    usage: Usage | None = None
 
 
 class ErrorDetail(msgspec.Struct, frozen=True):

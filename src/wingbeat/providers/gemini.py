@@ -277,7 +277,10 @@ def _completion(parsed: _Reply, reply: HttpReply) -> Completion | Failure:
     if reason in MODEL_FAULTS or (not text and reason in (None, "STOP", "OTHER")):
         said = f": {candidate.finishMessage}" if candidate.finishMessage else ""
         return Failure(
-            FailureKind.EMPTY_ANSWER, f"the model gave no text (finish reason {reason}){said}", provider_code=reason
+            FailureKind.EMPTY_ANSWER,
+            f"the model gave no text (finish reason {reason}){said}",
+            provider_code=reason,
+            usage=usage,
         )
     return Completion(text, reason, usage, parsed.modelVersion, parsed.responseId)
 
