@@ -61,10 +61,11 @@ def problems(page: Path) -> Iterator[str]:
 
 
 def left_out(settings: str) -> list[str]:
-    """Return what is wrong with the navigation: pages that it lacks."""
+    """Return what is wrong with the navigation: pages that it lacks, and pages that there are not."""
     listed = set(re.findall(r"(?m)^\s*- (?:.*: )?(\S+\.md)$", settings))
     present = {path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md")}
-    return [f"mkdocs.yml: docs/{name} is not in the navigation" for name in sorted(present - listed)]
+    lacking = [f"mkdocs.yml: docs/{name} is not in the navigation" for name in sorted(present - listed)]
+    return lacking + [f"mkdocs.yml: there is no docs/{name}" for name in sorted(listed - present)]
 
 
 def without_code(text: str) -> str:

@@ -207,7 +207,7 @@ def _properties(value: type, link: Callable[[str], str]) -> list[str]:
 
 
 def _code(text: str) -> str:
-    return f"```python\n{text}\n```"
+    return f"```py\n{text}\n```"
 
 
 def _laid_out(head: str, parts: list[str], tail: str) -> str:

@@ -126,7 +126,7 @@ def _command(name: str) -> click.Command | None:
 def _command_blocks(name: str, command: click.Command) -> Iterator[str]:
     arguments = [str(p.make_metavar(click.Context(command))) for p in command.params if isinstance(p, click.Argument)]
     yield f"## wingbeat {name}"
-    yield "```console\n" + " ".join(["$", "wingbeat", name, *arguments, "[OPTIONS]"]) + "\n```"
+    yield "```text\n" + " ".join(["wingbeat", name, *arguments, "[OPTIONS]"]) + "\n```"
     yield inspect.cleandoc(command.help or "").replace("\b\n", "").strip()
     options = [option for option in command.params if isinstance(option, click.Option)]
     if options:
@@ -210,7 +210,7 @@ def _public_blocks(name: str) -> list[str]:
         return [f"### {title}", "The version, as text."]
     if name == "Prompt":
         module = import_module("wingbeat.client")
-        return [f"### {title}", f"```python\nPrompt = {source_of(module, name)}\n```", literals(module)[name]]
+        return [f"### {title}", f"```py\nPrompt = {source_of(module, name)}\n```", literals(module)[name]]
     blocks = render(value, "###", title, _link)
     if name == "FailureKind":
         blocks.append(", ".join(f"`{kind}`" for kind in FailureKind) + ".")
@@ -550,15 +550,15 @@ def journal_page() -> str:
         "[Guarantees](../explanation/guarantees.md) says what that means.",
         "## Queries",
         "Reading is safe while a run goes on. How often did each kind of failure end a row?",
-        '```console\n$ sqlite3 -readonly answers.jsonl.journal "\n'
+        '```sh\nsqlite3 -readonly answers.jsonl.journal "\n'
         "    select json_extract(cast(line as text), '$.error.kind') as kind, count(*)\n"
         '    from outcomes where not ok and idx >= 0 group by kind"\n```',
         "The slowest answers:",
-        '```console\n$ sqlite3 -readonly answers.jsonl.journal "\n'
+        '```sh\nsqlite3 -readonly answers.jsonl.journal "\n'
         "    select idx, json_extract(cast(line as text), '$.latency_s') as latency_s\n"
         '    from outcomes where ok and idx >= 0 order by latency_s desc limit 10"\n```',
         "What the run was started with:",
-        "```console\n$ sqlite3 -readonly answers.jsonl.journal \"select value from meta where name = 'run'\"\n```",
+        "```sh\nsqlite3 -readonly answers.jsonl.journal \"select value from meta where name = 'run'\"\n```",
         "Don't write to it: an outcome that you delete is asked again.",
     )
 

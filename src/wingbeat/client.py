@@ -65,6 +65,8 @@ class Client:
 
     Example:
         ```python
+        import wingbeat
+
         async with wingbeat.Client("gemini-flash-latest", limits=wingbeat.Limits(rpm=1000)) as client:
             answer = await client.generate("Why do some birds migrate?")
             print(answer.text)

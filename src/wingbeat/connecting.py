@@ -65,7 +65,7 @@ async def connect(
             )
         assert base_url is not None
         headers = codec.timeout_headers(limits.timeout_s)
-        transport = await stack.enter_async_context(HttpTransport(base_url, codec.auth_headers(service.key), headers))
+        transport = await stack.enter_async_context(HttpTransport(base_url, codec.auth_headers(service.key), headers, limits.timeout_s))
         yield Route(
             HttpCaller(codec, transport),
             service.route_name,
@@ -98,7 +98,9 @@ def simulator_config(limits: Limits, text: str | None) -> SimulatorConfig:
     if quota.tier is None:
         given = {"rpm": limits.rpm, "tpm": limits.tpm, "rpd": limits.rpd}
         missing = {
-            name: max(1, int(value)) for name, value in given.items() if value is not None and getattr(quota, name) is None
+            name: max(1, int(value))
+            for name, value in given.items()
+            if value is not None and getattr(quota, name) is None
         }
         quota = msgspec.structs.replace(quota, **missing)
     return msgspec.structs.replace(config, quota=quota)

@@ -49,19 +49,27 @@ class Mapped(Generic[Item]):
 
     def __init__(self, mapping: _Mapping, statistics: Statistics) -> None:
         self._mapping = mapping
+        self._is_used = False
         self.statistics = statistics
 
     def __repr__(self) -> str:
         return f"<wingbeat.Mapped {self.statistics!r}>"
 
     def __aiter__(self) -> AsyncIterator[Outcome]:
-        return self._mapping.stream()
+        return self._use()
 
     def __await__(self) -> Generator[Any, None, list[Outcome]]:
-        return self._collect().__await__()
+        return self._collect(self._use()).__await__()
 
-    async def _collect(self) -> list[Outcome]:
-        async with contextlib.aclosing(self._mapping.stream()) as stream:
+    def _use(self) -> AsyncGenerator[Outcome, None]:
+        if self._is_used:
+            raise ConfigurationError("this map was used already", hint="call wingbeat.map again")
+        self._is_used = True
+        return self._mapping.stream()
+
+    @staticmethod
+    async def _collect(source: AsyncGenerator[Outcome, None]) -> list[Outcome]:
+        async with contextlib.aclosing(source) as stream:
             outcomes = [outcome async for outcome in stream]
         return sorted(outcomes, key=lambda outcome: outcome.index)
 

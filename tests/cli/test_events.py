@@ -92,7 +92,7 @@ def test_our_own_limits_stop_the_run(simulate: Command):
     Path("in.txt").write_text("".join(f"Question {number}?\n" for number in range(6)))
     first = simulate("in.txt", "-o", "out.jsonl", "--rpd", 2, "--concurrency", 1)
     assert first.code == 3
-    assert "as --rpd allows" in first.err
+    assert "2 requests were sent" in first.err
     assert len(Path("out.jsonl").read_text().splitlines()) == 2
     second = simulate("in.txt", "-o", "out.jsonl", "--max-cost", "0.003", "--concurrency", 1)
     assert second.code == 3

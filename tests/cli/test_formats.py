@@ -33,8 +33,8 @@ def write(name: str) -> None:
     if name.endswith(".parquet"):
         pyarrow.parquet.write_table(pyarrow.Table.from_pylist(ROWS), name)
         return
-    opened = gzip.open(name, "wt", encoding="utf-8", newline="") if name.endswith(".gz") else open(name, "w", newline="")
-    with opened as file:
+    open_text = gzip.open if name.endswith(".gz") else open
+    with open_text(name, "wt", encoding="utf-8", newline="") as file:
         if ".csv" in name or ".tsv" in name:
             writer = csv.DictWriter(file, list(ROWS[0]), delimiter="\t" if ".tsv" in name else ",")
             writer.writeheader()

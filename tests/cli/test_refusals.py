@@ -102,7 +102,6 @@ def test_a_mistake_is_one_clear_line(command: Command, arguments: list[str], mes
     assert sorted(Path().iterdir()) == before
 
 
-
 def test_all_problems_are_told_at_once(command: Command):
     """Everything that is wrong with a command is said in one go."""
     said = command(
@@ -182,8 +181,7 @@ def test_a_line_of_a_hundred_megabytes_fails_alone(simulate: Command):
     """A line longer than any service takes is a failed row, not an end of memory."""
     with open("long.jsonl", "wb") as file:
         file.write(b'{"prompt": "Why?"}\n{"prompt": "')
-        for _ in range(100):
-            file.write(b"x" * 2**20)
+        file.writelines(b"x" * 2**20 for _ in range(100))
         file.write(b'"}\n')
     said = simulate("long.jsonl", "-o", "out.jsonl")
     assert said.code == 1

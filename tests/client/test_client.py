@@ -125,8 +125,12 @@ async def test_back_pressure_reaches_the_source():
         async with contextlib.aclosing(model.stream(source())) as stream:
             for _ in range(3):
                 await anext(stream)
-            for _ in range(300):
-                await asyncio.sleep(0.0005)
+            seen = 0
+            async with asyncio.timeout(10):
+                while seen != read:
+                    seen = read
+                    for _ in range(50):
+                        await asyncio.sleep(0.001)
     assert read <= 3 + 16 + 2 * 4 + 1
 
 
@@ -171,7 +175,9 @@ async def test_a_cancelled_call_gives_its_slot_back():
     async with client("latency=0.2", limits=Limits(concurrency=1)) as model:
         call = asyncio.create_task(model.generate("Why?"))
         waiting = asyncio.create_task(model.generate("Who?"))
-        await asyncio.sleep(0.05)
+        async with asyncio.timeout(10):
+            while not model.statistics.in_flight:  # noqa: ASYNC110 - polled, as a user would
+                await asyncio.sleep(0.001)
         call.cancel()
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):

@@ -95,9 +95,7 @@ def test_a_cancelled_waiting_lane_gives_its_money_back() -> None:
     """Cancelling a run leaves no money set aside on a route that others share."""
 
     async def main() -> float:
-        play = Play(
-            ScriptedTransport(), prompts(30), quota=Quota(60), concurrency=5, prices=PRICES, budget=Budget(9.0)
-        )
+        play = Play(ScriptedTransport(), prompts(30), quota=Quota(60), concurrency=5, prices=PRICES, budget=Budget(9.0))
         task = asyncio.create_task(play.execute())
         await asyncio.sleep(2.5)
         task.cancel()

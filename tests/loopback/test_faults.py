@@ -15,8 +15,10 @@ ROWS = 25
 def ask(simulator: str, *options: str) -> int:
     """Run the prompts on the bundled simulator in this process."""
     return run_command(
-        ["run", "in.jsonl", "-o", "out.jsonl", "--model", "sim/gemini-2.5-flash", "--json"]
-        + ["--simulator", f"latency=0,seed=11,{simulator}", *options]
+        [
+            *("run", "in.jsonl", "-o", "out.jsonl", "--model", "sim/gemini-2.5-flash", "--json"),
+            *("--simulator", f"latency=0,seed=11,{simulator}", *options),
+        ]
     )
 
 
@@ -103,8 +105,10 @@ def test_a_service_that_is_not_there_is_told(capsys: pytest.CaptureFixture[str],
     write_prompts(2)
     monkeypatch.setenv("GEMINI_API_KEY", "some-key")
     code = run_command(
-        ["run", "in.jsonl", "-o", "out.jsonl", "--model", "gemini-2.5-flash", "--max-attempts", "1"]
-        + ["--base-url", "http://127.0.0.1:9"]
+        [
+            *("run", "in.jsonl", "-o", "out.jsonl", "--model", "gemini-2.5-flash", "--max-attempts", "1"),
+            *("--base-url", "http://127.0.0.1:9"),
+        ]
     )
     assert code == 1
     assert {row["error"]["kind"] for row in read_rows()} == {"connection"}

@@ -115,7 +115,9 @@ def test_a_gateway_that_echoes_the_key_spreads_it_nowhere(status: int, content_t
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("url", ["http://127.0.0.1:9", "http://[", "ftp://x", "http://127.0.0.1:9/a b", "http://nohost.invalid"])
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:9", "http://[", "ftp://x", "http://127.0.0.1:9/a b", "http://nohost.invalid"]
+)
 def test_a_bad_base_url_shows_no_key(url: str):
     """Errors about the address do not hold the key."""
     write_prompts(1)

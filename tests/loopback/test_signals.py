@@ -85,7 +85,7 @@ def test_closed_standard_streams_harm_nothing(closed: str):
     with serving("--latency", "0") as server:
         command = 'exec "$@" ' + closed
         done = subprocess.run(
-            ["sh", "-c", command, "sh", *PROGRAM, *"run in.jsonl -o out.jsonl --model gemini-2.5-flash".split()],
+            ["sh", "-c", command, "sh", *PROGRAM, "run", "in.jsonl", "-o", "out.jsonl", "-m", "gemini-2.5-flash"],
             env=environment(server.url),
             stderr=subprocess.PIPE,
             check=False,

@@ -132,7 +132,10 @@ def _fill_standard_descriptors() -> None:
 def _refuse_undecodable(arguments: list[str]) -> None:
     """Refuse bytes that are no text: they can stand in no journal, no request and no event."""
     variables = {name: value for name, value in os.environ.items() if name.startswith("WINGBEAT_")}
-    for name, value in [*((f"argument {number}", value) for number, value in enumerate(arguments, 1)), *variables.items()]:
+    for name, value in [
+        *((f"argument {number}", value) for number, value in enumerate(arguments, 1)),
+        *variables.items(),
+    ]:
         try:
             value.encode()
         except UnicodeEncodeError:

@@ -42,9 +42,9 @@ def run(**values: Any) -> int:
     The same command again continues where the last one ended: nothing answered is asked again.
 
     \b
-    Exit codes: 0 all answered; 1 some rows failed; 2 wrong usage; 3 stopped early, resumable; 130 interrupted.
+    Exit codes: 0 all answered; 1 some rows failed; 2 wrong usage;
+    3 stopped early, resumable; 130 interrupted.
     """
     from wingbeat.cli.running import execute
 
     return execute(values)
-

@@ -16,6 +16,7 @@ import msgspec
 
 from wingbeat.cli.failing import Problems, command_line, report_error, report_hint, report_warning
 from wingbeat.cli.options import read_generation_options
+from wingbeat.cli.tuning import tune_process
 from wingbeat.client import run_loop
 from wingbeat.config import Limits, Service, find_service
 from wingbeat.connecting import connect, simulator_config
@@ -68,6 +69,7 @@ class Wanted(msgspec.Struct, frozen=True):
 def execute(values: dict[str, Any]) -> int:
     """Carry out `wingbeat run` with its options, and return the exit code."""
     wanted = read_wanted(values)
+    tune_process()
     reporter = _reporter(values, wanted)
     for warning in wanted.service.warnings:
         report_warning(warning)
@@ -449,7 +451,11 @@ class _Running:
         in_flight = self._job.statistics.in_flight
         if self._interrupts == 1:
             self._run.drain()
-            again = "once more to leave at once" if sys.stdin is not None and sys.stdin.isatty() else "a second signal leaves at once"
+            again = (
+                "once more to leave at once"
+                if sys.stdin is not None and sys.stdin.isatty()
+                else "a second signal leaves at once"
+            )
             self._reporter.say(
                 "draining",
                 f"stopping: waiting for {in_flight:,} in flight; {again} (both can be resumed)",

@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from typing import Literal
 
-from wingbeat.ledgers.breaker import Breaker
+from wingbeat.ledgers.breaker import Breaker, BreakerState
 from wingbeat.ledgers.quota import Cost, Quota, Reservation
 from wingbeat.ledgers.slots import Slots
 
@@ -64,6 +64,20 @@ class Admission:
         """Lanes that wait to send."""
         return len(self._waiting)
 
+    def enter_nowait(self, cost: Cost) -> Grant | None:
+        """
+        Take the right to send one request if it may go at this very moment and nobody waits; else None.
+
+        Raises:
+            DaySpent: The requests of the day are used up.
+        """
+        if self.quota.day_is_spent:
+            raise DaySpent
+        if self._waiting:
+            return None
+        now = self._loop.time()
+        return self._grant(now, cost) if self._due(now, cost) <= now else None
+
     async def enter(self, cost: Cost, waiters: set[asyncio.Future[Grant]]) -> Grant:
         """
         Wait for the right to send one request.
@@ -76,12 +90,9 @@ class Admission:
             AdmissionClosed: The run has stopped meanwhile.
             DaySpent: The requests of the day are used up.
         """
-        if self.quota.day_is_spent:
-            raise DaySpent
-        if not self._waiting:
-            now = self._loop.time()
-            if self._due(now, cost) <= now:
-                return self._grant(now, cost)
+        grant = self.enter_nowait(cost)
+        if grant is not None:
+            return grant
         future: asyncio.Future[Grant] = self._loop.create_future()
         self._waiting.append((cost, future))
         if self._timer is None:
@@ -119,10 +130,11 @@ class Admission:
         if not self.slots.is_free:
             self.blocked_by = "slot"
             return float("inf")
-        due = self.breaker.ready_at(now)
-        if due > now:
-            self.blocked_by = "service"
-            return due
+        if self.breaker.state is not BreakerState.CLOSED:
+            due = self.breaker.ready_at(now)
+            if due > now:
+                self.blocked_by = "service"
+                return due
         due = self.quota.ready_at(now, cost)
         self.blocked_by = "quota" if due > now else None
         return due

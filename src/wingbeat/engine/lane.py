@@ -12,6 +12,7 @@ from wingbeat.engine.admission import AdmissionClosed, DaySpent, Grant
 from wingbeat.engine.route import Route
 from wingbeat.engine.statistics import Statistics
 from wingbeat.engine.stopping import Stopping
+from wingbeat.ledgers.estimate import raw_tokens
 from wingbeat.ledgers.quota import INPUT_TOKENS, Cost
 from wingbeat.ledgers.retry import SERVICE_FAILURES, Again, GiveUp, StopRun, WaitForQuota, verdict
 from wingbeat.model.answer import Completion, ErrorDetail, Failure, FailureKind, Outcome
@@ -32,11 +33,22 @@ class Attempt(msgspec.Struct, frozen=True):
 class _Progress:
     """What is known of one record while it is carried."""
 
-    __slots__ = ("attempts", "counted", "deadline", "failure", "latency_s", "spent_usd", "tokens", "waited_from")
+    __slots__ = (
+        "attempts",
+        "counted",
+        "deadline",
+        "failure",
+        "latency_s",
+        "raw_tokens",
+        "spent_usd",
+        "tokens",
+        "waited_from",
+    )
 
-    def __init__(self, waited_from: float, tokens: float) -> None:
-        self.waited_from = waited_from
-        self.tokens = tokens
+    def __init__(self, raw: float) -> None:
+        self.raw_tokens = raw
+        self.tokens = raw
+        self.waited_from = 0.0
         self.attempts = 0
         self.counted = 0
         self.latency_s: float | None = None
@@ -92,8 +104,8 @@ class Lane:
         if record.fault is not None:
             return self._failed(record, Failure(FailureKind.INVALID_INPUT, record.fault))
         prepared = route.caller.prepare(record)
-        size = route.caller.text_size(record)
-        so_far = _Progress(self._loop.time(), route.estimator.input_tokens(*size))
+        so_far = _Progress(raw_tokens(*route.caller.text_size(record)))
+        so_far.tokens = route.estimator.corrected(so_far.raw_tokens)
         reason = route.quota.never_fits(so_far.tokens)
         if reason is not None:
             return self._failed(record, Failure(FailureKind.TOO_LARGE, reason))
@@ -102,7 +114,7 @@ class Lane:
             reserved_usd = self._likely_price(record, so_far)
             if reserved_usd and not await self._set_aside(reserved_usd):
                 return None
-            so_far.tokens = route.estimator.input_tokens(*size)
+            so_far.tokens = route.estimator.corrected(so_far.raw_tokens)
             grant = await self._admitted(so_far, reserved_usd)
             if grant is None and so_far.failure is not None and so_far.is_late(self._loop.time()):
                 return self._failed(record, _too_late(so_far.failure, route.record_timeout_s), so_far)
@@ -157,9 +169,8 @@ class Lane:
         cost = Cost(so_far.tokens, self._burst)
         grant = None
         try:
-            if so_far.deadline is None:
-                grant = await route.admission.enter(cost, self._stopping.waiters)
-            else:
+            grant = route.admission.enter_nowait(cost)
+            if grant is None:
                 async with asyncio.timeout_at(so_far.deadline):
                     grant = await route.admission.enter(cost, self._stopping.waiters)
             if self._stopping.is_set:
@@ -208,7 +219,7 @@ class Lane:
             usage = result.usage
             if usage.input_tokens:
                 route.quota.settle(grant.reservation, usage.input_tokens)
-                route.estimator.observe(so_far.tokens, usage.input_tokens, usage.output_tokens)
+                route.estimator.observe(so_far.raw_tokens, usage.input_tokens, usage.output_tokens)
             route.quota.accepted()
             route.breaker.succeeded(grant.is_try)
             route.retry_budget.answered(now)

@@ -140,9 +140,19 @@ class FileJob:
         self._sink.finish()
 
     def _records(self) -> Iterator[Record]:
-        """Yield the rows that still need an outcome."""
-        done = self._scan.done if self._scan is not None else None
+        """
+        Yield the rows that still need an outcome.
+
+        The cases: kept by the plan; to be read again, knowing which are done; read now for the first time (a pipe).
+        """
         build = self._builder.build
+        if self._scan is not None and self._scan.records is not None:
+            records, self._scan.records = self._scan.records, None
+            records.reverse()
+            while records:
+                yield records.pop()
+            return
+        done = self._scan.done if self._scan is not None else None
         for position, row in self._selection.rows(self._source):
             if done is not None:
                 if not done[position]:

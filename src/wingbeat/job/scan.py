@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from random import Random
 
 import msgspec
@@ -17,6 +17,10 @@ from wingbeat.sources.duplicates import DuplicateFinder
 from wingbeat.sources.rows import BadRow, Row, Source
 
 SHOWN_FAULTS = 20
+
+KEPT_ROWS = 20_000
+KEPT_TOKENS = 2e6
+"""Up to so many rows, of some 8 MB of text, are kept between the plan and the run; a larger input is read twice."""
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -78,6 +82,7 @@ class Scan(msgspec.Struct):
         largest_tokens: Estimated input tokens of the largest row.
         columns: The input's columns, in order of appearance.
         done: Rows that have their outcome, by position.
+        records: The rows still to be asked, when they are few enough to be kept instead of read again; else None.
     """
 
     rows: int = 0
@@ -88,6 +93,7 @@ class Scan(msgspec.Struct):
     largest_tokens: float = 0.0
     columns: tuple[str, ...] = ()
     done: Bits | None = None
+    records: list[Record] | None = None
 
 
 def scan(source: Source, builder: RecordBuilder, selection: Selection, resumption: Resumption | None) -> Scan:
@@ -97,63 +103,82 @@ def scan(source: Source, builder: RecordBuilder, selection: Selection, resumptio
     Raises:
         SourceError: It can't be read, an identifier stands twice, or no row of it can be asked.
     """
-    result = Scan(faults=[], done=Bits())
     selection.prepare(source)
+    done = Bits()
+    faults: list[Fault] = []
     columns: dict[str, None] = dict.fromkeys(source.columns or ())
     identifiers = DuplicateFinder()
     last_columns: object = None
+    rows = remaining = faulty = 0
+    tokens = largest = 0.0
+    records: list[Record] | None = []
     for position, row in selection.rows(source):
         record = builder.build(position, row)
-        result.rows += 1
+        rows += 1
         if isinstance(row, Row) and row.columns.keys() != last_columns:
             last_columns = row.columns.keys()
             columns.update(dict.fromkeys(row.columns))
         if record.id is not None:
             earlier = identifiers.add(record.id, position)
             if earlier is not None:
-                raise _twice(source, selection, earlier, position)
+                _refuse_twice(source, builder, selection, [(earlier, position)])
         if record.fault is not None:
-            result.faulty += 1
-            if len(result.faults) < SHOWN_FAULTS:
-                result.faults.append(Fault(row.number, record.fault))
+            faulty += 1
+            if len(faults) < SHOWN_FAULTS:
+                faults.append(Fault(row.number, record.fault))
         if resumption is not None and resumption.claim(record):
-            assert result.done is not None
-            result.done.add(position)
+            done.add(position)
             continue
-        result.remaining += 1
-        _measure(result, record)
-    pair = identifiers.find()
-    if pair is not None:
-        raise _twice(source, selection, *pair)
-    result.columns = tuple(columns)
-    if not result.rows:
+        remaining += 1
+        if records is not None:
+            records.append(record)
+            if remaining > KEPT_ROWS or tokens > KEPT_TOKENS:
+                records = None
+        if record.request is not None:
+            size = max(1.0, raw_tokens(*text_size(record.request)))
+            tokens += size
+            largest = max(largest, size)
+    _refuse_twice(source, builder, selection, identifiers.find())
+    if not rows:
         raise SourceError(f"`{source.name}` holds no rows", hint="check that it is the right file")
-    if result.faulty == result.rows:
-        first = result.faults[0]
+    if faulty == rows:
         raise SourceError(
-            f"no row of `{source.name}` can be asked; {source.unit} {first.number} {first.reason}",
+            f"no row of `{source.name}` can be asked; {source.unit} {faults[0].number} {faults[0].reason}",
             hint="name the prompt's column `prompt`, or write --template 'Classify: {{ text }}'",
         )
-    return result
-
-
-def _measure(result: Scan, record: Record) -> None:
-    if record.request is None:
-        return
-    tokens = max(1.0, raw_tokens(*text_size(record.request)))
-    result.input_tokens += tokens
-    result.largest_tokens = max(result.largest_tokens, tokens)
-
-
-def _twice(source: Source, selection: Selection, earlier: int, later: int) -> SourceError:
-    numbers: list[int] = []
-    shown = ""
-    for position, row in selection.rows(source):
-        if position in (earlier, later) and isinstance(row, Row):
-            numbers.append(row.number)
-            shown = repr(row.columns.get("id"))
-    where = " and ".join(str(number) for number in numbers)
-    return SourceError(
-        f"`{source.name}` has the id {shown} twice, in {source.unit}s {where}",
-        hint="make the ids unique, or leave the column out: rows are found by content",
+    return Scan(
+        rows=rows,
+        remaining=remaining,
+        input_tokens=tokens,
+        faulty=faulty,
+        faults=faults,
+        largest_tokens=largest,
+        columns=tuple(columns),
+        done=done,
+        records=records,
     )
+
+
+def _refuse_twice(
+    source: Source, builder: RecordBuilder, selection: Selection, pairs: Sequence[tuple[int, int]]
+) -> None:
+    """
+    Compare the identifiers of rows that may share one.
+
+    Raises:
+        SourceError: Two rows do share one.
+    """
+    if not pairs:
+        return
+    wanted = {position for pair in pairs for position in pair}
+    found: dict[int, tuple[int, str | int | None]] = {}
+    for position, row in selection.rows(source):
+        if position in wanted:
+            found[position] = (row.number, builder.build(position, row).id)
+    for earlier, later in pairs:
+        (first, one), (second, other) = found[earlier], found[later]
+        if one == other:
+            raise SourceError(
+                f"`{source.name}` has the id {one!r} twice, in {source.unit}s {first} and {second}",
+                hint="make the ids unique, or leave the column out: rows are found by content",
+            )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Self
-
 BYTES_PER_TOKEN = 4.0
 """Start value for ASCII text. Source: the vendors' own rule of thumb of four characters a token."""
 
@@ -17,25 +15,6 @@ LOWEST_RATIO, HIGHEST_RATIO = 0.05, 20.0
 OUTPUT_START_TOKENS = 400.0
 ENOUGH_OUTPUTS = 20
 """Answers after which the most output tokens seen replace the start value."""
-
-
-class Estimate(float):
-    """
-    Estimated tokens that remember their uncorrected number.
-
-    Hundreds of requests are estimated before the first reply comes. Each reply must be compared with the uncorrected
-    number: compared with an estimate of long ago, every one of them would correct the same error once more.
-    """
-
-    __slots__ = ("raw",)
-
-    raw: float
-
-    def __new__(cls, tokens: float, raw: float) -> Self:
-        """Make an estimate of ``tokens``, corrected from ``raw``."""
-        estimate = super().__new__(cls, tokens)
-        estimate.raw = raw
-        return estimate
 
 
 class TokenEstimator:
@@ -58,7 +37,7 @@ class TokenEstimator:
     def __repr__(self) -> str:
         return f"<TokenEstimator ×{self._ratio:.2f} after {self._samples} replies>"
 
-    def input_tokens(self, text_bytes: int, other_bytes: int = 0) -> Estimate:
+    def input_tokens(self, text_bytes: int, other_bytes: int = 0) -> float:
         """
         Estimate the input tokens of a request.
 
@@ -66,22 +45,25 @@ class TokenEstimator:
             text_bytes: UTF-8 bytes of all its text.
             other_bytes: How many of these belong to characters outside ASCII.
         """
-        raw = raw_tokens(text_bytes, other_bytes)
-        return Estimate(max(1.0, raw * self._ratio), raw)
+        return self.corrected(raw_tokens(text_bytes, other_bytes))
 
-    def observe(self, estimated: float, actual: int, output_tokens: int) -> None:
+    def corrected(self, raw: float) -> float:
+        """Correct an estimate made by `raw_tokens` by what replies have shown."""
+        tokens = raw * self._ratio
+        return tokens if tokens > 1.0 else 1.0
+
+    def observe(self, raw: float, actual: int, output_tokens: int) -> None:
         """
         Learn from a reply that reports its own tokens.
 
         Args:
-            estimated: What `input_tokens` had said; a plain number is taken as uncorrected.
+            raw: What `raw_tokens` had said of the request: uncorrected, so that no error is corrected twice.
             actual: Input tokens as reported.
             output_tokens: Output tokens as reported.
         """
         self._outputs += 1
         self._output_most = max(self._output_most, float(output_tokens))
         self._output_mean += (output_tokens - self._output_mean) / min(self._outputs, 50)
-        raw = estimated.raw if isinstance(estimated, Estimate) else estimated
         if actual <= 0 or raw <= 0:
             return
         self._samples += 1

@@ -27,7 +27,7 @@ LONGEST_UNTOLD_WAIT_S = 60.0
 """Pauses after refusals that say no wait: doubled from the first to the longest."""
 
 
-class Cost(msgspec.Struct, frozen=True):
+class Cost(msgspec.Struct, frozen=True, gc=False):
     """What a request is expected to take: always one request, and its estimated input tokens."""
 
     input_tokens: float

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 
-class Usage(msgspec.Struct, frozen=True):
+class Usage(msgspec.Struct, frozen=True, gc=False):
     """
     Tokens that one answer took, named as in the OpenTelemetry GenAI conventions.
 

@@ -90,26 +90,26 @@ WITHHELD_REASONS = frozenset(
 MODEL_FAULTS = frozenset({"MALFORMED_FUNCTION_CALL", "MALFORMED_RESPONSE", "MISSING_THOUGHT_SIGNATURE"})
 
 
-class _Part(msgspec.Struct):
+class _Part(msgspec.Struct, gc=False):
     text: str | None = None
     thought: bool | None = None
 
 
-class _Content(msgspec.Struct):
+class _Content(msgspec.Struct, gc=False):
     parts: list[_Part] | None = None
 
 
-class _Candidate(msgspec.Struct):
+class _Candidate(msgspec.Struct, gc=False):
     content: _Content | None = None
     finishReason: str | None = None  # noqa: N815
     finishMessage: str | None = None  # noqa: N815
 
 
-class _PromptFeedback(msgspec.Struct):
+class _PromptFeedback(msgspec.Struct, gc=False):
     blockReason: str | None = None  # noqa: N815
 
 
-class _UsageMetadata(msgspec.Struct):
+class _UsageMetadata(msgspec.Struct, gc=False):
     promptTokenCount: int | None = None  # noqa: N815
     candidatesTokenCount: int | None = None  # noqa: N815
     thoughtsTokenCount: int | None = None  # noqa: N815
@@ -117,7 +117,7 @@ class _UsageMetadata(msgspec.Struct):
     toolUsePromptTokenCount: int | None = None  # noqa: N815
 
 
-class _Reply(msgspec.Struct):
+class _Reply(msgspec.Struct, gc=False):
     candidates: list[_Candidate] | None = None
     promptFeedback: _PromptFeedback | None = None  # noqa: N815
     usageMetadata: _UsageMetadata | None = None  # noqa: N815

@@ -6,12 +6,13 @@ import struct
 import tempfile
 import weakref
 from contextlib import ExitStack
-from hashlib import blake2b
 from typing import IO
 
 IN_MEMORY = 50_000
 BUCKETS = 64
+MOST_PAIRS = 100
 _PAIR = struct.Struct("<QQ")
+_64_BITS = 2**64 - 1
 
 
 class DuplicateFinder:
@@ -30,9 +31,7 @@ class DuplicateFinder:
 
     def add(self, identifier: str | int, position: int) -> int | None:
         """Remember an identifier; return the position of an equal one if that is already known."""
-        text = f"{type(identifier).__name__}:{identifier}"
-        digest = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-        value = int.from_bytes(digest, "little")
+        value = hash(identifier) & _64_BITS
         if self._files:
             self._files[value % BUCKETS].write(_PAIR.pack(value, position))
             return None
@@ -43,18 +42,18 @@ class DuplicateFinder:
             self._spill()
         return None
 
-    def find(self) -> tuple[int, int] | None:
-        """Return the positions of the first two equal identifiers that `add` could not tell, and forget all."""
+    def find(self) -> list[tuple[int, int]]:
+        """Return the first positions of equal identifiers that `add` could not tell, in order, and forget all."""
+        pairs: list[tuple[int, int]] = []
         with self._stack:
-            best: tuple[int, int] | None = None
             for file in self._files:
                 file.seek(0)
                 seen: dict[int, int] = {}
                 for value, position in _PAIR.iter_unpack(file.read()):
                     earlier = seen.setdefault(value, position)
-                    if earlier != position and (best is None or position < best[1]):
-                        best = (earlier, position)
-            return best
+                    if earlier != position:
+                        pairs.append((earlier, position))
+        return sorted(pairs, key=lambda pair: pair[1])[:MOST_PAIRS]
 
     def _spill(self) -> None:
         self._files = [self._stack.enter_context(tempfile.TemporaryFile()) for _ in range(BUCKETS)]  # noqa: SIM115

@@ -54,6 +54,7 @@ class HttpTransport:
         base_url: Scheme, host and any path prefix; the request's path is appended.
         secret_headers: Headers that carry the key.
         headers: Other headers of every request.
+        timeout_s: Longest wait for a reply that is not told otherwise, in seconds.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class HttpTransport:
         base_url: str,
         secret_headers: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
+        timeout_s: float = 300.0,
     ) -> None:
         hostname = check_base_url(base_url)
         self.base_url = base_url.rstrip("/")
@@ -70,12 +72,15 @@ class HttpTransport:
             **(headers or {}),
         }
         self._secrets = dict(secret_headers or {})
+        self._secret_bytes = tuple((value.encode(), len(value)) for value in self._secrets.values() if value)
+        self._timeout_s = timeout_s
         idle_s = LONG_IDLE_S if hostname.endswith(".googleapis.com") else IDLE_S
         builder = (
             ClientBuilder()
             .user_agent(f"wingbeat/{__version__}")
             .connect_timeout(timedelta(seconds=CONNECT_TIMEOUT_S))
             .pool_idle_timeout(timedelta(seconds=idle_s))
+            .timeout(_duration(timeout_s))
             .tcp_keepalive(timedelta(seconds=60))
             .follow_redirects(False)
             .referer(False)
@@ -112,13 +117,10 @@ class HttpTransport:
             timeout_s: Longest time from connecting to the reply's last byte.
         """
         try:
-            response = await (
-                self._client.request(request.method, self.base_url + request.path)
-                .timeout(_duration(timeout_s))
-                .body_bytes(request.body)
-                .build()
-                .send()
-            )
+            builder = self._client.request(request.method, self.base_url + request.path).body_bytes(request.body)
+            if timeout_s != self._timeout_s:
+                builder = builder.timeout(_duration(timeout_s))
+            response = await builder.build().send()
             status = response.status
             body = await response.bytes()
             headers = {} if status == 200 else dict(response.headers.items())
@@ -128,15 +130,16 @@ class HttpTransport:
 
     def _without_secrets(self, body: bytes, status: int) -> bytes:
         """Mask the key where a gateway echoes it: its words go into output and journal."""
-        for secret in self._secrets.values():
-            if len(secret) >= (MASKED_FROM if status != 200 else MASKED_IN_ANSWERS_FROM) and secret.encode() in body:
-                body = body.replace(secret.encode(), b"***")
+        shortest = MASKED_FROM if status != 200 else MASKED_IN_ANSWERS_FROM
+        for secret, length in self._secret_bytes:
+            if length >= shortest and secret in body:
+                body = body.replace(secret, b"***")
         return body
 
     def _failure(self, error: PyreqwestError, timeout_s: float) -> TransportFailure:
         """Map the library's exceptions; the one table where they are named."""
         detail = self._masked(_reason(error))
-        if isinstance(error, ConnectTimeoutError):
+        if isinstance(error, ConnectTimeoutError) and _was_connecting(error):
             return TransportFailure(TransportFault.CONNECT, f"can't connect to {self._host()}: timed out")
         if isinstance(error, RequestTimeoutError):
             return TransportFailure(TransportFault.TIMEOUT, f"no whole reply within {timeout_s:g} s")
@@ -162,12 +165,21 @@ def _duration(seconds: float) -> timedelta:
     return timedelta(seconds=min(seconds, LONGEST_TIMEOUT_S))
 
 
-def _reason(error: PyreqwestError) -> str:
-    """Return the innermost cause that the library names, on one line."""
+def _causes(error: PyreqwestError) -> list[str]:
     details = getattr(error, "details", None)
     causes = details.get("causes") if isinstance(details, dict) else None
-    text = causes[-1]["message"] if causes else error.message
-    return " ".join(str(text).split())
+    return [str(cause["message"]) for cause in causes or ()]
+
+
+def _was_connecting(error: PyreqwestError) -> bool:
+    """Tell a connection that was not made in time from a reply that did not begin: the library calls both the same."""
+    return any("(Connect)" in cause for cause in _causes(error))
+
+
+def _reason(error: PyreqwestError) -> str:
+    """Return the innermost cause that the library names, on one line."""
+    causes = _causes(error)
+    return " ".join((causes[-1] if causes else str(error.message)).split())
 
 
 def check_base_url(url: str) -> str:
