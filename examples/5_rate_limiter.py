@@ -18,7 +18,6 @@ from pathlib import Path
 from google import genai
 from google.genai import errors
 
-MODEL = "gemini-2.5-flash"
 PROMPTS = Path(__file__).resolve().parent.parent / "data" / "prompts.jsonl"
 CONSUMERS = 5
 QUEUE: asyncio.Queue[str | None] = asyncio.Queue(maxsize=2 * CONSUMERS)
@@ -36,7 +35,7 @@ async def consume(client: genai.client.AsyncClient, rpm: float) -> None:
     while (prompt := await QUEUE.get()) is not None:
         await pace(rpm)
         try:
-            await client.models.generate_content(model=MODEL, contents=prompt)
+            await client.models.generate_content(model="gemini-2.5-flash", contents=prompt)
             COUNTS["answers"] += 1
         except errors.APIError as error:
             if error.code != 429:

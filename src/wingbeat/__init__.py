@@ -8,7 +8,6 @@ from wingbeat._version import __version__
 
 if TYPE_CHECKING:
     from wingbeat.client import Client, Prompt, run
-    from wingbeat.config import Limits
     from wingbeat.engine.statistics import Statistics
     from wingbeat.errors import (
         AccessRefused,
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
         SourceError,
         WingbeatError,
     )
+    from wingbeat.ledgers.limits import Limits
     from wingbeat.mapping import Mapped, map  # noqa: A004
     from wingbeat.model.answer import ErrorDetail, FailureKind, Outcome, Usage
 
@@ -33,7 +33,7 @@ _HOMES = {
     "Client": "client",
     "Prompt": "client",
     "run": "client",
-    "Limits": "config",
+    "Limits": "ledgers.limits",
     "Statistics": "engine.statistics",
     "AccessRefused": "errors",
     "AnswerFailed": "errors",

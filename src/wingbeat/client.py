@@ -19,7 +19,7 @@ from collections.abc import (
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from wingbeat.config import Limits, Service, find_service
+from wingbeat.config import Service, find_service
 from wingbeat.connecting import connect
 from wingbeat.engine.intake import AsyncIntake, IteratorIntake
 from wingbeat.engine.lane import Lane
@@ -29,6 +29,7 @@ from wingbeat.engine.run import Run
 from wingbeat.engine.statistics import Statistics
 from wingbeat.engine.stopping import Stopping
 from wingbeat.errors import AnswerFailed, ConfigurationError, EventLoopRunning
+from wingbeat.ledgers.limits import Limits
 from wingbeat.model.answer import Outcome
 from wingbeat.model.options import Options, parse_options
 from wingbeat.model.record import Record
@@ -199,7 +200,7 @@ class Client:
             intake,
             deliver,
             lanes=self.limits.most_lanes,
-            statistics=Statistics(size),
+            statistics=Statistics(size, total=self.statistics),
             burst=burst,
         )
 

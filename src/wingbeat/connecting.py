@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from wingbeat.config import Limits, Service
+from wingbeat.config import Service
 from wingbeat.engine.route import HttpCaller, Route
 from wingbeat.errors import ConfigurationError
 from wingbeat.ledgers.budget import Budget
+from wingbeat.ledgers.limits import Limits
 from wingbeat.ledgers.quota import Quota
 from wingbeat.pricing import find_prices
 from wingbeat.providers.gemini import GeminiCodec
@@ -48,14 +49,7 @@ async def connect(
             settings are wrong.
     """
     async with contextlib.AsyncExitStack() as stack:
-        base_url = service.base_url
-        if service.kind == "sim" and base_url is None:
-            from wingbeat.simulator import Simulator
-
-            started = await stack.enter_async_context(Simulator(simulator_config(limits, simulator)))
-            base_url = started.url
-        elif simulator is not None and service.kind != "sim":
-            raise ConfigurationError("`--simulator` goes with a model of the simulator", hint="write sim/gemini-…")
+        service = await stack.enter_async_context(served(service, limits, simulator))
         codec = GeminiCodec(service.model, service.api_version)
         prices = find_prices(service.model)
         if limits.max_cost is not None and prices is None:
@@ -63,9 +57,11 @@ async def connect(
                 f"there is no price for {service.model!r}, so a budget can't be kept",
                 hint="leave --max-cost out, or upgrade genai-prices",
             )
-        assert base_url is not None
+        assert service.base_url is not None
         headers = codec.timeout_headers(limits.timeout_s)
-        transport = await stack.enter_async_context(HttpTransport(base_url, codec.auth_headers(service.key), headers, limits.timeout_s))
+        transport = await stack.enter_async_context(
+            HttpTransport(service.base_url, codec.auth_headers(service.key), headers, limits.timeout_s)
+        )
         yield Route(
             HttpCaller(codec, transport),
             service.route_name,
@@ -79,6 +75,27 @@ async def connect(
             day_resets=lambda: day_resets(datetime.datetime.now(datetime.UTC)),
             random=random,
         )
+
+
+@contextlib.asynccontextmanager
+async def served(service: Service, limits: Limits, simulator: str | None) -> AsyncIterator[Service]:
+    """
+    Start the bundled simulator for as long as the context lasts, if a service means it; yield where it listens.
+
+    Raises:
+        ConfigurationError: The simulator's settings are wrong, or given for a real service.
+    """
+    if service.kind != "sim":
+        if simulator is not None:
+            raise ConfigurationError("`--simulator` goes with a model of the simulator", hint="write sim/gemini-…")
+        yield service
+    elif service.base_url is not None:
+        yield service
+    else:
+        from wingbeat.simulator import Simulator
+
+        async with Simulator(simulator_config(limits, simulator)) as started:
+            yield msgspec.structs.replace(service, base_url=started.url)
 
 
 def simulator_config(limits: Limits, text: str | None) -> SimulatorConfig:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from wingbeat.config import Limits
+from wingbeat.ledgers.limits import Limits
 
 SPARE = 64
 """Descriptors kept for files, the journal and the simulator's listening socket."""

@@ -39,6 +39,8 @@ class WingbeatError(Exception):
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)
         self.hint = hint
+        if hint is not None:
+            self.add_note(f"hint: {hint}")
 
 
 class ConfigurationError(WingbeatError, ValueError):

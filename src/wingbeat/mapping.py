@@ -21,7 +21,6 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from wingbeat.calls import FunctionCaller
-from wingbeat.config import Limits
 from wingbeat.engine.intake import AsyncIntake, IteratorIntake
 from wingbeat.engine.ports import Intake
 from wingbeat.engine.route import Route
@@ -32,6 +31,7 @@ from wingbeat.job.resuming import Resumption
 from wingbeat.journal.store import Entry, Journal
 from wingbeat.journal.writer import GroupWriter
 from wingbeat.ledgers.budget import Budget
+from wingbeat.ledgers.limits import Limits
 from wingbeat.ledgers.quota import Quota
 from wingbeat.model.answer import Outcome, Usage
 from wingbeat.model.record import Record

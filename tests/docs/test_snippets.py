@@ -1,9 +1,10 @@
-'''
+"""
 Every code block of README.md and docs/ is run, so that the documentation can't lie.
 
 A page is one test. Its blocks run in order, in one temporary folder that holds `data/`, `examples/` and a short
 `prompts.jsonl`, with `GOOGLE_GEMINI_BASE_URL` and `GEMINI_API_KEY` set to a simulator: pages are written for the real
-service. Python blocks find a list `prompts`; those of the reference find `wingbeat` imported. What follows the language on the fence decides:
+service. Python blocks find a list `prompts`; those of the reference find `wingbeat` imported. What follows the language
+on the fence decides:
 
     ```python              is executed; all Python blocks of a page share their names, and `await` works at the top.
     ```python notebook     is executed inside a running event loop, as a notebook does.
@@ -11,14 +12,15 @@ service. Python blocks find a list `prompts`; those of the reference find `wingb
     ```console             each line after `$ ` is run by bash (lines after `> ` continue it) and must exit with 0.
                            `$ export NAME=VALUE` holds for the rest of the page.
     ```console exit=N      the last command must exit with N.
-    ```console check       every printed line must occur in what was printed; numbers may differ, `…` stands for any line.
+    ```console check       every line shown must be printed; numbers may differ, and a line `…` stands for any others.
     ```console server      `wingbeat simulate` is started, and answers the page's requests to port 8080 from then on.
     ```console slow        is run only if WINGBEAT_SLOW_DOCS is set: it waits for minutes of quota.
     ```toml and ```json    must parse.
     … norun                is not run: installing, and what takes somebody else's library or service.
 
-Commands with a model sim/… get answers after 20 ms instead of seconds. Other languages (`text`, `sh`) are not run.
-'''
+Simulated answers come quickly: after 20 ms where a command says nothing of latency, after 0.2 s where it says one
+second. Other languages (`text`, `sh`) are not run.
+"""
 
 import ast
 import asyncio
@@ -41,7 +43,7 @@ import pytest
 
 import wingbeat
 
-pytestmark = [pytest.mark.slow]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -134,12 +136,14 @@ class Page:
         commands, said = _read_session(block.text)
         expected = [0] * (len(commands) - 1) + [int(block.word("exit") or 0)]
         for command, code in zip(commands, expected, strict=True):
+            command = re.sub(r"\blatency([ =])1\b(?!\.)", r"latency\g<1>0.2", command)
             if command.startswith("export "):
                 for pair in shlex.split(command)[1:]:
                     name, _, value = pair.partition("=")
                     os.environ[name] = value.replace(ADDRESS, self._url)
             elif "server" in block.words:
                 self._url = self._stack.enter_context(simulator(*shlex.split(command)[2:]))
+                os.environ["GOOGLE_GEMINI_BASE_URL"] = self._url
             else:
                 printed += self._run_command(command.replace(ADDRESS, self._url), code)
         if "check" in block.words:
@@ -174,8 +178,8 @@ def _read_session(text: str) -> tuple[list[str], list[str]]:
 
 
 def _loosely(text: str) -> str:
-    """Return a text without what differs from run to run: numbers, and the width of gaps."""
-    return re.sub(r"\s+", " ", re.sub(r"\d[\d.,]*", "#", text)).strip()
+    """Return a text without what differs from run to run: numbers, units of time, and the width of gaps."""
+    return re.sub(r"\s+", " ", re.sub(r"\d[\d.,]*( (ms|s)\b)?", "#", text)).strip()
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))

@@ -6,9 +6,9 @@ import asyncio
 import contextlib
 
 import pytest
-
 from tests.engine.playing import Play, prompts
 from tests.engine.test_run import OK, error, failing, run
+
 from wingbeat.ledgers.budget import Budget
 from wingbeat.ledgers.prices import Prices, TokenPrice
 from wingbeat.ledgers.quota import Quota

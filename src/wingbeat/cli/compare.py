@@ -26,7 +26,7 @@ DEFAULT_PICTURE = "comparison.svg"
 @click.option(
     "--svg", metavar="FILE", default=DEFAULT_PICTURE, show_default=True, help="Where the picture goes; - for none."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
+@click.option("--json", is_flag=True, help="Print the figures as JSON.")
 def compare(**values: Any) -> int:
     """
     Ask the same thing N times in three ways, time each from connecting to the last answer, and draw it.
@@ -34,10 +34,10 @@ def compare(**values: Any) -> int:
     PROMPT is a prompt in quotes, asked N times, or a file whose first N rows are asked. Without --model the bundled
     simulator answers; a small --rpm shows where asking all at once breaks.
     """
-    from wingbeat.cli.running import read_wanted
+    from wingbeat.cli.wanted import read_wanted
     from wingbeat.client import run_loop
+    from wingbeat.comparing import Comparison
     from wingbeat.errors import SourceError
-    from wingbeat.job.comparing import Comparison
     from wingbeat.report.comparison import comparison_table, comparison_text, figures
     from wingbeat.report.timeline import timeline_svg
     from wingbeat.sources.text import PromptSource
@@ -61,7 +61,7 @@ def compare(**values: Any) -> int:
     modes = run_loop(comparison.run())
     first = figures(modes[0], modes[0].wall_s)
     found = [figures(mode, None if first.lost else first.wall_s) for mode in modes]
-    if values["as_json"]:
+    if values["json"]:
         sys.stdout.write(msgspec.json.encode({"model": wanted.service.route_name, "modes": found}).decode() + "\n")
     elif sys.stdout.isatty():
         from rich.console import Console

@@ -26,16 +26,11 @@ def report_hint(hint: str) -> None:
     click.echo(f": {hint}", err=True)
 
 
-def report_warning(message: str) -> None:
-    """Write a warning to standard error."""
-    click.secho("warning", fg="yellow", bold=True, nl=False, err=True)
-    click.echo(f": {message}", err=True)
-
-
 class Problems:
     """Collect everything that is wrong, so that all of it is said at once."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, as_events: bool = False) -> None:
+        self._as_events = as_events
         self._found: list[WingbeatError] = []
 
     def __enter__(self) -> Problems:
@@ -53,9 +48,19 @@ class Problems:
             return
         *others, last = self._found
         for error in others:
-            report_error(str(error), error.hint)
-            click.echo("", err=True)
+            report_problem(error, as_event=self._as_events)
         raise last
+
+
+def report_problem(error: WingbeatError, *, as_event: bool) -> None:
+    """Write one of several problems to standard error, for a person or for a program."""
+    if as_event:
+        from wingbeat.report.progress import EventsReporter
+
+        EventsReporter.event("error", message=str(error), hint=error.hint, exit_code=error.exit_code)
+        return
+    report_error(str(error), error.hint)
+    click.echo("", err=True)
 
 
 def command_line(arguments: Iterable[str] | None = None, *, more: str | None = None) -> str:

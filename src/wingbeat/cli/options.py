@@ -99,7 +99,6 @@ def generation_options(command: F) -> F:
             click.option("--frequency-penalty", type=float, metavar="X", help="Penalty by how often a token was used."),
             click.option(
                 "--options",
-                "options_file",
                 metavar="FILE",
                 help="JSON or TOML with whatever else the service takes (safetySettings, tools, …).",
             ),
@@ -115,8 +114,8 @@ def read_generation_options(values: dict[str, Any]) -> Options:
         ConfigurationError: A value or the file is wrong.
     """
     raw: dict[str, Any] = {}
-    if values.get("options_file"):
-        raw.update(_read_options_file(Path(values["options_file"])))
+    if values.get("options"):
+        raw.update(_read_options_file(Path(values["options"])))
     for name in OPTION_NAMES:
         value = values.get(name)
         if value is not None and value != ():

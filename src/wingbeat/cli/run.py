@@ -30,7 +30,7 @@ from wingbeat.cli.options import generation_options, limit_options, service_opti
 @click.option("--strict", is_flag=True, help="Refuse the whole input when a row of it is wrong.")
 @click.option("--dry-run", is_flag=True, help="Show the plan and stop.")
 @click.option("--check", is_flag=True, help="Check every row of the input and stop.")
-@click.option("--json", "as_json", is_flag=True, help="Write events as JSON lines on standard error.")
+@click.option("--json", is_flag=True, help="Write events as JSON lines on standard error.")
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
 def run(**values: Any) -> int:
     """

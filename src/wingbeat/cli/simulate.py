@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import errno
-import json
 import signal
 import sys
 from collections.abc import Callable, Coroutine
@@ -39,11 +38,11 @@ _TIERS = ("free", "1", "2", "3")
     "--latency-scale", type=float, default=1.0, show_default=True, help="Factor on the latency of the models."
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of answers, latencies and faults.")
-@click.option("--fault", "faults", multiple=True, metavar="NAME=PROB", help="Probability of a fault; may be repeated.")
+@click.option("--fault", multiple=True, metavar="NAME=PROB", help="Probability of a fault; may be repeated.")
 @click.option("--outage", metavar="START:LENGTH:PROB", help="Answer 503 for LENGTH seconds, START seconds in.")
 @click.option("--count-prompts", is_flag=True, help="Count the answers of each prompt, in `/-/statistics`.")
 @click.option("--log", is_flag=True, help="Print a line for each request.")
-@click.option("--json", "as_json", is_flag=True, help="Print the address, and the final counts, as JSON.")
+@click.option("--json", is_flag=True, help="Print the address, and the final counts, as JSON.")
 def simulate(
     host: str,
     port: int,
@@ -56,11 +55,11 @@ def simulate(
     latency: str,
     latency_scale: float,
     seed: int,
-    faults: tuple[str, ...],
+    fault: tuple[str, ...],
     outage: str | None,
     count_prompts: bool,
     log: bool,
-    as_json: bool,
+    json: bool,
 ) -> None:
     """
     Run a local server that answers like the Gemini API, with its limits, delays and errors.
@@ -81,9 +80,9 @@ def simulate(
         "count_prompts": str(count_prompts).lower(),
     }
     pairs = [f"{key}={value}" for key, value in given.items() if value is not None]
-    config = _read_config([*pairs, *map(_read_fault, faults)])
+    config = _read_config([*pairs, *map(_read_fault, fault)])
     _allow_many_connections()
-    _runner()(_serve(config, host, port, log=log, as_json=as_json))
+    _runner()(_serve(config, host, port, log=log, as_json=json))
 
 
 def _read_fault(text: str) -> str:
@@ -144,7 +143,7 @@ async def _serve(config: "SimulatorConfig", host: str, port: int, *, log: bool, 
         _fail(error, host, port)
     counts = simulator.statistics()
     if as_json:
-        click.echo(json.dumps({"event": "stopped", **msgspec.to_builtins(counts)}))
+        click.echo(msgspec.json.encode({"event": "stopped", **msgspec.to_builtins(counts)}).decode())
     click.echo(
         f"simulator stopped: {counts.requests} requests, {counts.answered} answered, {counts.refused} refused for "
         f"quota, {counts.rejected} rejected, {sum(counts.faults.values())} faults",
@@ -153,7 +152,7 @@ async def _serve(config: "SimulatorConfig", host: str, port: int, *, log: bool, 
 
 
 def _announce(url: str, *, as_json: bool) -> None:
-    click.echo(json.dumps({"event": "ready", "url": url}) if as_json else f"simulator ready at {url}")
+    click.echo(msgspec.json.encode({"event": "ready", "url": url}).decode() if as_json else f"simulator ready at {url}")
     click.echo(f"for wingbeat: export GOOGLE_GEMINI_BASE_URL={url} GEMINI_API_KEY=anything", err=True)
     click.echo("google-genai reads the same two variables; stop the simulator with Ctrl-C", err=True)
 

@@ -17,8 +17,8 @@ from wingbeat.report.words import count, duration, money
 
 @click.command(short_help="Say how far a run is.")
 @click.argument("output", metavar="OUTPUT")
-@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
-def status(output: str, as_json: bool) -> int:
+@click.option("--json", is_flag=True, help="Print it as JSON.")
+def status(output: str, json: bool) -> int:
     """
     Say how far the run of OUTPUT is, from its journal; it may be running.
 
@@ -35,7 +35,7 @@ def status(output: str, as_json: bool) -> int:
         run = journal.read("run") or {}
         running = journal.is_being_written()
     done = progress.answered + progress.failed
-    if as_json:
+    if json:
         facts = {
             "journal": str(journal_file),
             "running": running,

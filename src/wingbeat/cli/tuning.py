@@ -10,7 +10,7 @@ SWITCH_INTERVAL_S = 0.0005
 HTTP thread waits for it while replies lie in its sockets: a fifth of the throughput (`benchmarks/figures.py`)."""
 
 COLLECT_AFTER = 50_000
-"""Objects between two collections. A run makes few cycles; at Python's own 700 it looks for them in vain all the time."""
+"""Objects between two collections. A run makes few cycles; at Python's own 700 it looks for them in vain."""
 
 
 def tune_process() -> None:

@@ -20,6 +20,9 @@ class IteratorIntake:
         """Return the next record, or None at the end."""
         return next(self._records, None)
 
+    def close(self) -> None:
+        """Nobody waits for a plain iterator, so there is nothing to end."""
+
 
 class AsyncIntake:
     """Hand out records of an async iterator, in order; lanes that ask meanwhile wait their turn."""
@@ -27,7 +30,9 @@ class AsyncIntake:
     def __init__(self, records: AsyncIterator[Record]) -> None:
         self._records = records
         self._turn = asyncio.Lock()
+        self._reading: asyncio.Future[Record] | None = None
         self._ended = False
+        self._closed = False
 
     async def next_record(self) -> Record | None:
         """Return the next record, or None at the end."""
@@ -35,13 +40,25 @@ class AsyncIntake:
             if self._ended:
                 return None
             try:
-                return await anext(self._records)
+                self._reading = asyncio.ensure_future(anext(self._records))
+                return await self._reading
             except StopAsyncIteration:
                 self._ended = True
                 return None
+            except asyncio.CancelledError:
+                if self._closed:
+                    return None
+                self._ended = True
+                raise
             except BaseException:
                 self._ended = True
                 raise
+
+    def close(self) -> None:
+        """Stop waiting for the iterator."""
+        self._closed = self._ended = True
+        if self._reading is not None:
+            self._reading.cancel()
 
 
 class BlockingIntake:
@@ -77,6 +94,11 @@ class BlockingIntake:
         if item is not None:
             raise item
         return None
+
+    def close(self) -> None:
+        """Stop waiting for the iterator; its thread ends with the process."""
+        self._ended = True
+        self._queue.put_nowait(None)
 
     def _read(self, loop: asyncio.AbstractEventLoop) -> None:
         end: BaseException | None = None

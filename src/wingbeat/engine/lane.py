@@ -129,7 +129,7 @@ class Lane:
                 case WaitForQuota():
                     continue
                 case Again(after_s):
-                    self._statistics.retried += 1
+                    self._statistics.count_retry()
                     if not await self._back_off(after_s):
                         return None
                     if so_far.is_late(self._loop.time()):
@@ -203,13 +203,13 @@ class Lane:
         try:
             result = await route.caller.call(prepared, timeout_s)
         except BaseException:
-            statistics.in_flight -= 1
+            statistics.count_end()
             route.purse.settle(reserved_usd, 0.0)
             route.admission.abandon(grant)
             raise
         now = loop.time()
         so_far.latency_s = round(now - sent_at, 6)
-        statistics.in_flight -= 1
+        statistics.count_end()
         if isinstance(result, Failure) and result.kind is FailureKind.TIMEOUT and timeout_s < route.timeout_s:
             result = _too_late(result, route.record_timeout_s)
         usage = result.usage
@@ -230,7 +230,7 @@ class Lane:
             route.breaker.succeeded(grant.is_try)
         route.purse.settle(reserved_usd, spent_usd)
         if isinstance(result, Failure) and result.kind is FailureKind.RATE_LIMITED:
-            statistics.refused += 1
+            statistics.count_refusal()
             self._take_refusal(result, now)
         route.admission.leave()
         if self._observe is not None:

@@ -47,6 +47,10 @@ class Intake(Protocol):
         """Return the next record, or None at the end."""
         ...
 
+    def close(self) -> None:
+        """Hand out no more records; lanes that wait for one get None."""
+        ...
+
 
 class Delivery(Protocol):
     """Takes outcomes; may make the lane wait, which is how back-pressure reaches the source."""

@@ -13,6 +13,7 @@ from wingbeat.engine.purse import Purse
 from wingbeat.ledgers.breaker import Breaker
 from wingbeat.ledgers.budget import Budget
 from wingbeat.ledgers.estimate import TokenEstimator
+from wingbeat.ledgers.limits import DEFAULT_TIMEOUT_S
 from wingbeat.ledgers.prices import Prices
 from wingbeat.ledgers.quota import Quota
 from wingbeat.ledgers.retry import DEFAULT_MAX_ATTEMPTS, RetryBudget
@@ -20,9 +21,6 @@ from wingbeat.ledgers.slots import Slots
 from wingbeat.model.answer import Completion, Failure, FailureKind
 from wingbeat.model.http import HttpRequest, TransportFailure, TransportFault
 from wingbeat.model.record import Record, Request
-
-DEFAULT_TIMEOUT_S = 300.0
-"""Longest wait for one reply. Thinking models are silent for minutes; the service's own cut is at 600 s."""
 
 _FAULT_KINDS = {
     TransportFault.CONNECT: FailureKind.CONNECTION,

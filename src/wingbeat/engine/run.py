@@ -45,7 +45,7 @@ class Run:
     ) -> None:
         self.route = route
         self.statistics = statistics
-        self.stopping = Stopping(notice)
+        self.stopping = Stopping(notice, intake.close)
         self._intake = intake
         self._deliver = deliver
         self._max_lanes = lanes

@@ -14,6 +14,7 @@ class Statistics:
     Args:
         rows: Records in the input, or None while unknown.
         already: Records answered by an earlier run.
+        total: Counters of a client, to which those of this run are added; or None.
 
     Attributes:
         answered: Records answered by this run, withheld and shortened ones included.
@@ -37,7 +38,8 @@ class Statistics:
 
     RECENT_S = 60.0
 
-    def __init__(self, rows: int | None = None, already: int = 0) -> None:
+    def __init__(self, rows: int | None = None, already: int = 0, total: Statistics | None = None) -> None:
+        self._total = total
         self.rows = rows
         self.already = already
         self.answered = 0
@@ -76,12 +78,34 @@ class Statistics:
 
     def count_send(self) -> None:
         """Count one request going out."""
+        if self._total is not None:
+            self._total.count_send()
         self.sent += 1
         self.in_flight += 1
         self.peak_in_flight = max(self.peak_in_flight, self.in_flight)
 
+    def count_end(self) -> None:
+        """Count one request ending, whatever came of it."""
+        if self._total is not None:
+            self._total.count_end()
+        self.in_flight -= 1
+
+    def count_refusal(self) -> None:
+        """Count one request refused for quota."""
+        if self._total is not None:
+            self._total.count_refusal()
+        self.refused += 1
+
+    def count_retry(self) -> None:
+        """Count one request that is to be sent again after a failure."""
+        if self._total is not None:
+            self._total.count_retry()
+        self.retried += 1
+
     def count_reply(self, now: float, input_tokens: int) -> None:
         """Count one request that the service has accepted and answered."""
+        if self._total is not None:
+            self._total.count_reply(now, input_tokens)
         self._recent_requests += 1
         self._recent_tokens += input_tokens
         recent = self._recent
@@ -93,6 +117,8 @@ class Statistics:
 
     def count_outcome(self, outcome: Outcome, withheld: bool) -> None:
         """Count a record's end."""
+        if self._total is not None:
+            self._total.count_outcome(outcome, withheld)
         if outcome.error is not None:
             self.failed += 1
             self.failures[outcome.error.kind] += 1

@@ -29,9 +29,15 @@ class Stopping:
 
     Args:
         notice: Called with every refusal for quota and the seconds of pause that follow it, or None.
+        close_intake: Called once when the run is to stop, so that no lane waits for input.
     """
 
-    def __init__(self, notice: Callable[[Failure, float], None] | None = None) -> None:
+    def __init__(
+        self,
+        notice: Callable[[Failure, float], None] | None = None,
+        close_intake: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._close_intake = close_intake
         self.cause: RunStopped | None = None
         self.waiters: set[asyncio.Future[Grant]] = set()
         self._event = asyncio.Event()
@@ -49,6 +55,7 @@ class Stopping:
         """Send nothing new; what is in flight ends."""
         if not self._event.is_set():
             self._event.set()
+            self._close_intake()
             for future in self.waiters:
                 if not future.done():
                     future.set_exception(AdmissionClosed())

@@ -50,7 +50,7 @@ class TokenEstimator:
     def corrected(self, raw: float) -> float:
         """Correct an estimate made by `raw_tokens` by what replies have shown."""
         tokens = raw * self._ratio
-        return tokens if tokens > 1.0 else 1.0
+        return max(1.0, tokens)
 
     def observe(self, raw: float, actual: int, output_tokens: int) -> None:
         """

@@ -55,7 +55,7 @@ def malformed(body: bytes) -> Failure:
 def _shown(body: bytes) -> str:
     """Return the start of a body, safe to print on one line."""
     text = bytes(body[:120]).decode("utf-8", "replace")
-    return repr("".join(char if char.isprintable() else " " for char in text))
+    return repr(_printable(text))
 
 
 def read_json(body: bytes) -> Any:
@@ -124,7 +124,8 @@ def classify_error(http_status: int, headers: Mapping[str, str], body: bytes) ->
         kind = _invalid_kind(error)
     elif kind is FailureKind.PERMISSION and _FILE_REFUSED in error.message:
         kind = FailureKind.INVALID_REQUEST
-    return Failure(kind, _one_line(error.message, error.code), wait_s, error.status, error.code, violations)
+    code = None if error.status is None else _printable(error.status)
+    return Failure(kind, _one_line(error.message, error.code), wait_s, code, error.code, violations)
 
 
 def _by_status(status: int) -> FailureKind:
@@ -140,8 +141,13 @@ def _by_status(status: int) -> FailureKind:
 
 def _one_line(message: str, code: int) -> str:
     text = " ".join(message[: 4 * LONGEST_DETAIL].split())[:LONGEST_DETAIL]
-    shown = "".join(char if char.isprintable() else " " for char in text)
+    shown = _printable(text)
     return shown or f"HTTP {code} without a message"
+
+
+def _printable(text: str) -> str:
+    """Return a text without what a terminal or UTF-8 can't take: escapes, half surrogate pairs."""
+    return "".join(char if char.isprintable() else " " for char in text)
 
 
 def _invalid_kind(error: _Status) -> FailureKind:
@@ -241,7 +247,7 @@ def _believable(seconds: float) -> float | None:
 
 
 def _text(value: Any) -> str:
-    return value if isinstance(value, str) else ""
+    return _printable(value) if isinstance(value, str) else ""
 
 
 def _until_date(value: str, date: str | None) -> float | None:

@@ -8,7 +8,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from wingbeat.config import Limits
+from wingbeat.ledgers.limits import Limits
 from wingbeat.report.words import count, duration, money
 
 if TYPE_CHECKING:

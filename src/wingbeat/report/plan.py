@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from wingbeat.config import Limits
 from wingbeat.ledgers.estimate import OUTPUT_START_TOKENS
+from wingbeat.ledgers.limits import Limits
 from wingbeat.ledgers.prices import Prices
 from wingbeat.ledgers.quota import SMALL_JOB_WINDOWS
 from wingbeat.ledgers.rate import JITTER_S, START_RATIO

@@ -11,10 +11,10 @@ from typing import Any, Protocol
 
 import msgspec
 
-from wingbeat.config import Limits
 from wingbeat.engine.route import Route
 from wingbeat.engine.statistics import Statistics
 from wingbeat.ledgers.breaker import BreakerState
+from wingbeat.ledgers.limits import Limits
 from wingbeat.model.answer import Failure
 from wingbeat.report.words import count, duration, money
 
@@ -145,7 +145,7 @@ class LinesReporter:
 
     def say(self, kind: str, text: str, **details: Any) -> None:  # noqa: ARG002
         """Write one line."""
-        print(f"{self._name}: {text}", file=sys.stderr, flush=True)  # noqa: T201
+        print(text if kind == "warning" else f"{self._name}: {text}", file=sys.stderr, flush=True)  # noqa: T201
 
     def stop(self) -> None:
         """Write no more."""

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
 
-from wingbeat.config import Limits, Service
-from wingbeat.connecting import connect, simulator_config
+from wingbeat.config import Service
+from wingbeat.connecting import connect, served
 from wingbeat.engine.intake import IteratorIntake
 from wingbeat.engine.lane import Attempt
 from wingbeat.engine.route import Route
 from wingbeat.engine.run import Run
 from wingbeat.engine.statistics import Statistics
 from wingbeat.errors import RunStopped
+from wingbeat.ledgers.limits import Limits
 from wingbeat.model.answer import Failure, FailureKind
 from wingbeat.model.record import Record
 from wingbeat.report.timeline import End, Mode, Span, Track
-from wingbeat.simulator import Simulator
 
 SEQUENTIAL = "one at a time"
 GATHER = "all at once (gather)"
@@ -62,7 +61,7 @@ class Comparison:
         """Send all requests in each way, one way after the other."""
         ways = ((SEQUENTIAL, self._sequential), (GATHER, self._gather), (LANES, self._lanes))
         modes: list[Mode] = []
-        async with self._service_for_all() as service:
+        async with served(self._service, self._limits, self._simulator) as service:
             for number, (name, send) in enumerate(ways):
                 if number and self._must_rest():
                     self._say(
@@ -72,14 +71,6 @@ class Comparison:
                 self._say(f"{name}: sending {len(self._records):,} requests …")
                 modes.append(await self._time(name, service, send))
         return modes
-
-    @contextlib.asynccontextmanager
-    async def _service_for_all(self) -> AsyncIterator[Service]:
-        if self._service.kind != "sim":
-            yield self._service
-            return
-        async with Simulator(simulator_config(self._limits, self._simulator)) as simulator:
-            yield msgspec.structs.replace(self._service, base_url=simulator.url)
 
     def _must_rest(self) -> bool:
         limit = self._limits.rpm

@@ -1,0 +1,163 @@
+"""The asynchronous part of `wingbeat run`: connection, lanes, signals, and the summary at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import sys
+from typing import Any
+
+import click
+import msgspec
+
+from wingbeat.cli.failing import command_line, report_error, report_hint
+from wingbeat.cli.wanted import Wanted
+from wingbeat.connecting import connect
+from wingbeat.descriptors import fit_to_descriptors
+from wingbeat.engine.run import Run
+from wingbeat.errors import RunStopped, WingbeatError
+from wingbeat.job import FileJob, Scan
+from wingbeat.report.progress import (
+    EventsReporter,
+    Reporter,
+    refusal_text,
+    take_snapshot,
+)
+from wingbeat.report.summary import Summary, summary_lines
+
+INTERRUPTED = 130
+
+
+class Carrying:
+    """The asynchronous part of a run: connection, lanes, signals, and the summary at the end."""
+
+    def __init__(
+        self, wanted: Wanted, job: FileJob, reporter: Reporter, found: Scan | None, values: dict[str, Any]
+    ) -> None:
+        self._wanted = wanted
+        self._job = job
+        self._reporter = reporter
+        self._found = found
+        self._values = values
+        self._interrupts = 0
+        self._run: Run | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._announced_pause_until = float("-inf")
+
+    async def execute(self) -> int:
+        """Carry the run out and return its exit code."""
+        loop = asyncio.get_running_loop()
+        started_at = loop.time()
+        limits = fit_to_descriptors(self._wanted.limits, lambda text: self._reporter.say("warning", f"warning: {text}"))
+        stopped: WingbeatError | None = None
+        spent_usd = self._job.spent_usd()
+        async with connect(
+            self._wanted.service, limits, simulator=self._wanted.simulator, spent_usd=spent_usd
+        ) as route:
+            burst = self._found is not None and route.quota.is_small(self._found.remaining, self._found.input_tokens)
+            self._run, writer = self._job.make_run(route, lanes=limits.most_lanes, burst=burst, notice=self._refused)
+            statistics = self._job.statistics
+            self._reporter.start(lambda: take_snapshot(statistics, route, limits, loop.time(), started_at))
+            self._listen(loop)
+            self._task = asyncio.create_task(self._run.execute())
+            try:
+                await self._task
+            except RunStopped as error:
+                stopped = error
+            except asyncio.CancelledError:
+                if not self._interrupts:
+                    raise
+            finally:
+                self._stop_listening(loop)
+                self._reporter.stop()
+                try:
+                    await writer.close()
+                finally:
+                    self._job.finish()
+        return self._sum_up(stopped, loop.time() - started_at)
+
+    def _listen(self, loop: asyncio.AbstractEventLoop) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            with contextlib.suppress(NotImplementedError):
+                loop.add_signal_handler(number, self._interrupt)
+
+    def _stop_listening(self, loop: asyncio.AbstractEventLoop) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            with contextlib.suppress(NotImplementedError):
+                loop.remove_signal_handler(number)
+
+    def _interrupt(self) -> None:
+        """Drain at the first signal, leave at the second."""
+        assert self._run is not None
+        assert self._task is not None
+        self._interrupts += 1
+        in_flight = self._job.statistics.in_flight
+        if self._interrupts == 1:
+            self._run.drain()
+            again = (
+                "once more to leave at once"
+                if sys.stdin is not None and sys.stdin.isatty()
+                else "a second signal leaves at once"
+            )
+            self._reporter.say(
+                "draining",
+                f"stopping: waiting for {in_flight:,} in flight; {again} (both can be resumed)",
+                in_flight=in_flight,
+            )
+        else:
+            self._reporter.say("leaving", f"leaving: {in_flight:,} in flight are given up", in_flight=in_flight)
+            self._task.cancel()
+
+    def _refused(self, failure: Any, wait_s: float) -> None:
+        """Tell of a refusal, once a pause."""
+        now = asyncio.get_running_loop().time()
+        if now < self._announced_pause_until:
+            return
+        self._announced_pause_until = now + max(wait_s, 1.0)
+        text = refusal_text(failure, wait_s)
+        self._reporter.say("refused", text, wait_s=round(wait_s, 3), detail=failure.detail)
+
+    def _sum_up(self, stopped: WingbeatError | None, elapsed_s: float) -> int:
+        statistics = self._job.statistics
+        summary = Summary.of(statistics, elapsed_s, self._wanted.service.route_name, self._wanted.output)
+        interrupted = self._interrupts > 0 and statistics.remaining != 0
+        code = 0
+        if interrupted:
+            code = INTERRUPTED
+        elif stopped is not None:
+            code = stopped.exit_code
+        elif summary.failed:
+            code = 1
+        if isinstance(self._reporter, EventsReporter):
+            self._reporter.event(
+                "end",
+                exit_code=code,
+                error=None if stopped is None else str(stopped),
+                hint=None if stopped is None else stopped.hint,
+                **msgspec.to_builtins(summary),
+            )
+            return code
+        if not self._values["quiet"]:
+            for name, text in summary_lines(summary):
+                click.secho(f"{name:>7}  ", fg="green", nl=False, err=True)
+                click.echo(text, err=True)
+        if stopped is not None:
+            report_error(str(stopped), stopped.hint)
+        elif interrupted and not self._values["quiet"]:
+            if self._wanted.journal is not None:
+                report_hint(f"continue with the same command: {command_line()}")
+            else:
+                report_hint("standard output has no journal to continue from; add -o FILE or --journal FILE")
+        elif not self._values["quiet"]:
+            self._next_command(summary)
+        return code
+
+    def _next_command(self, summary: Summary) -> None:
+        output = self._wanted.output
+        if summary.failed and self._wanted.journal is not None:
+            report_hint(f"ask the failed again: {command_line(more='--retry-failed')}")
+        elif output is not None and output.suffix.lower() in (".jsonl", ".ndjson"):
+            report_hint(f"look at the answers: head -n 3 {output}")
+        elif output is not None:
+            report_hint(f"see how it went: wingbeat status {output}")
