@@ -98,3 +98,31 @@ def test_our_own_limits_stop_the_run(simulate: Command):
     assert second.code == 3
     assert "--max-cost" in second.err
     assert simulate("in.txt", "-o", "out.jsonl").code == 0
+
+
+def test_json_tells_errors_as_events(command: Command):
+    """With `--json` every problem of a command is an event, and nothing else stands on standard error."""
+    said = command("run", "missing.jsonl", "-o", "out.unknown", "--json", "--model", "nobody")
+    found = events(said.err)
+    assert said.code == 2
+    assert {event["event"] for event in found} == {"error"}
+    assert len(found) == 3
+    assert all(event["exit_code"] == 2 and event["message"] for event in found)
+
+
+def test_json_tells_warnings_as_events(command: Command, monkeypatch: pytest.MonkeyPatch):
+    """With `--json` a warning is an event too."""
+    monkeypatch.setenv("GOOGLE_API_KEY", "one-key")
+    monkeypatch.setenv("GEMINI_API_KEY", "another-key")
+    Path("in.txt").write_text("Why?\n")
+    said = command("run", "in.txt", "-o", "out.jsonl", "--json", "--dry-run", "--model", "gemini-2.5-flash")
+    assert said.code == 0
+    assert [event["event"] for event in events(said.err)] == ["warning", "plan"]
+
+
+def test_options_have_the_names_of_their_flags_in_settings(command: Command):
+    """A settings file and the environment name an option as its flag does."""
+    Path("in.txt").write_text("Why?\n")
+    Path("wingbeat.toml").write_text('[run]\njson = true\nmodel = "sim/gemini-2.5-flash"\n')
+    said = command("run", "in.txt", "--dry-run")
+    assert events(said.err)[0]["event"] == "plan"

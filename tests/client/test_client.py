@@ -255,3 +255,39 @@ async def test_memory_stays_flat():
     await peak(200)
     small, large = await peak(500), await peak(5000)
     assert large < small + 1_000_000
+
+
+async def test_the_client_counts_what_its_streams_do():
+    """`client.statistics` sums up what `generate`, `gather` and `stream` have done."""
+    async with client() as model:
+        await model.generate("Why?")
+        await model.gather(["Who?", "What?"])
+        assert (model.statistics.answered, model.statistics.sent, model.statistics.in_flight) == (3, 3, 0)
+        assert model.statistics.cost_usd > 0
+
+
+def test_a_hint_stands_in_the_traceback():
+    """What to do next is part of what a script's traceback shows."""
+    with pytest.raises(ConfigurationError) as caught:
+        Client("nobody/nothing")
+    assert any("hint: " in note for note in caught.value.__notes__)
+
+
+def test_the_simulator_takes_no_base_url():
+    """`sim/…` starts its own server, so a base URL is refused, not ignored."""
+    with pytest.raises(ConfigurationError, match="no base URL"):
+        Client(MODEL, base_url="http://127.0.0.1:1")
+
+
+async def test_a_drained_run_does_not_wait_for_an_async_source():
+    """Leaving a stream early does not wait for the source's next item."""
+    never = asyncio.Event()
+
+    async def source() -> AsyncIterator[str]:
+        yield "Why?"
+        await never.wait()
+
+    async with client() as model, contextlib.aclosing(model.stream(source())) as stream:
+        async for _outcome in stream:
+            break
+    assert not other_tasks()

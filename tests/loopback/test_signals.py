@@ -137,3 +137,17 @@ def test_a_small_job_does_not_wait_for_its_quota():
         counts = server.statistics()
     assert (counts["peak_in_flight"], counts["refused"]) == (5, 0)
     assert time.monotonic() - started < 20
+
+
+def test_a_signal_ends_a_run_that_waits_for_its_pipe():
+    """A drain does not wait for the next row of a pipe that stays open."""
+    with serving("--latency", "0") as server:
+        run = Running(("-", "-o", "out.jsonl"), server.url, stdin=subprocess.PIPE)
+        assert run.process.stdin is not None
+        run.process.stdin.write(b'{"prompt": "Why do some birds migrate?"}\n')
+        run.process.stdin.flush()
+        wait_until(lambda: Path("out.jsonl").exists() and len(read_rows()) == 1)
+        with run.process.stdin:
+            run.signal(signal.SIGINT)
+            assert run.wait(20) == 130
+    assert "Traceback" not in run.err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import IO
 
 from wingbeat.errors import SourceError
 from wingbeat.sources.jsonl import JsonlSource
@@ -36,7 +37,7 @@ def open_source(argument: str, repeat: int = 1) -> Source:
     """
     if argument == "-":
         _refuse_repeat(repeat)
-        return JsonlSource(stream=sys.stdin.buffer)
+        return JsonlSource(stream=standard_input())
     if not argument.strip():
         raise SourceError("the prompt is empty", hint="give a file, `-`, or a prompt in quotes")
     path = Path(argument)
@@ -83,3 +84,15 @@ def _names_a_file(argument: str, path: Path) -> bool:
 def _refuse_repeat(repeat: int) -> None:
     if repeat != 1:
         raise SourceError("`--repeat` goes with a prompt in quotes", hint="leave it out, or give a prompt")
+
+
+def standard_input() -> IO[bytes]:
+    """
+    Return standard input as bytes, through a reader of its own.
+
+    A thread that waits in ``sys.stdin`` itself keeps the interpreter from ending: it aborts on that object's lock.
+    """
+    try:
+        return open(sys.stdin.fileno(), "rb", closefd=False)  # noqa: SIM115 - it is never ours to close
+    except (OSError, ValueError):
+        return sys.stdin.buffer
