@@ -18,6 +18,7 @@ from wingbeat.ledgers.limits import Limits
 from wingbeat.ledgers.quota import Quota
 from wingbeat.pricing import find_prices
 from wingbeat.providers.gemini import GeminiCodec
+from wingbeat.providers.gemini_day import day_resets
 from wingbeat.transport import HttpTransport
 
 if TYPE_CHECKING:
@@ -121,25 +122,3 @@ def simulator_config(limits: Limits, text: str | None) -> SimulatorConfig:
         }
         quota = msgspec.structs.replace(quota, **missing)
     return msgspec.structs.replace(config, quota=quota)
-
-
-def day_resets(now: datetime.datetime) -> str:
-    """
-    Say when Gemini's quotas of the day reset: at midnight Pacific time.
-
-    Source: Gemini API documentation, "Rate limits".
-
-    Args:
-        now: The time, with its zone.
-    """
-    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
-
-    try:
-        pacific = now.astimezone(ZoneInfo("America/Los_Angeles"))
-    except ZoneInfoNotFoundError:
-        return "midnight Pacific time"
-    midnight = datetime.datetime.combine(
-        pacific.date() + datetime.timedelta(days=1), datetime.time(), tzinfo=pacific.tzinfo
-    )
-    utc = midnight.astimezone(datetime.UTC)
-    return f"midnight Pacific time ({utc:%Y-%m-%d %H:%M} UTC)"

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from random import Random
 
 import pytest
 from tests.engine.playing import Play, prompts
 from tests.engine.test_run import OK, error, failing, run
 
+from wingbeat.errors import BudgetSpent
 from wingbeat.ledgers.budget import Budget
 from wingbeat.ledgers.prices import Prices, TokenPrice
 from wingbeat.ledgers.quota import Quota
@@ -119,3 +121,23 @@ def test_a_lane_granted_as_the_run_drains_sends_nothing() -> None:
 
     run_virtual(main())
     assert len(transport.requests) == 1
+
+
+def test_a_service_that_fails_three_in_five_is_used_all_the_same() -> None:
+    """Fifty records on a service that fails 60 % of its requests end within minutes, all but the unlucky answered."""
+    dice = Random(4)
+    flaky = ScriptedTransport(lambda _request, _number: error(500) if dice.random() < 0.6 else OK, latency_s=0.1)
+    done = run(flaky, 50, concurrency=16, max_attempts=8)
+    assert len(done.outcomes) == 50
+    assert done.statistics.answered >= 45
+    assert flaky.sent_at[-1] < 240
+
+
+def test_a_residue_of_fractions_holds_no_money() -> None:
+    """Whatever the prices add up to, a budget that nobody holds money of is told as spent, not waited for."""
+    dice = Random(1)
+    odd = Prices(TokenPrice(0.3), TokenPrice(2.5), None, "a test")
+    lengths = ScriptedTransport(lambda _request, _number: HttpReply(200, {}, answer_body("x", 7, dice.randrange(999))))
+    done = run(lengths, 400, prices=odd, budget=Budget(0.1), concurrency=16)
+    assert 16 <= done.statistics.answered < 400
+    assert isinstance(done.run.stopping.cause, BudgetSpent)

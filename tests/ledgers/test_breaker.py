@@ -14,31 +14,32 @@ from wingbeat.ledgers.breaker import Breaker, BreakerState
 def opened(now: float = 0.0) -> Breaker:
     """Return a breaker that has just opened."""
     breaker = Breaker()
-    for _ in range(5):
+    for _ in range(10):
         breaker.failed(now, was_try=breaker.admit(now))
     return breaker
 
 
-def test_four_failures_leave_it_closed() -> None:
-    """Fewer than five failures in a row are borne."""
+def test_nine_failures_leave_it_closed() -> None:
+    """Fewer than ten failures in a row are borne."""
     breaker = Breaker()
-    for _ in range(4):
+    for _ in range(9):
         breaker.failed(0.0, was_try=breaker.admit(0.0))
     assert breaker.ready_at(0.0) == 0.0
 
 
-def test_five_failures_in_a_row_open_it() -> None:
-    """The fifth failure in a row lets nothing go for five seconds."""
+def test_ten_failures_in_a_row_open_it() -> None:
+    """The tenth failure in a row lets nothing go for five seconds."""
     assert opened(10.0).ready_at(11.0) == 15.0
 
 
-def test_five_failures_among_many_answers_leave_it_closed() -> None:
-    """A run of failures that is less than half of the last twenty does not open it."""
+def test_a_flaky_service_is_not_down() -> None:
+    """Failures with an answer among each nine of them do not open it, however many they are."""
     breaker = Breaker()
-    for _ in range(15):
-        breaker.succeeded(was_try=False)
-    for _ in range(5):
-        breaker.failed(0.0, was_try=False)
+    for number in range(1000):
+        if number % 10 == 9:
+            breaker.succeeded(was_try=False)
+        else:
+            breaker.failed(0.0, was_try=False)
     assert breaker.state is BreakerState.CLOSED
 
 
@@ -76,6 +77,17 @@ def test_a_failed_try_opens_it_for_twice_as_long() -> None:
         waits.append(breaker.ready_at(now) - now)
         now = breaker.ready_at(now)
     assert waits == [10, 20, 40, 60, 60, 60]
+
+
+def test_a_failure_after_good_tries_starts_over() -> None:
+    """A service that answers some tries and fails others is tried again after five seconds, not after a minute."""
+    breaker, now, waits = opened(), 5.0, []
+    for _ in range(4):
+        breaker.succeeded(was_try=breaker.admit(now))
+        breaker.failed(now, was_try=breaker.admit(now))
+        waits.append(breaker.ready_at(now) - now)
+        now = breaker.ready_at(now)
+    assert waits == [5, 5, 5, 5]
 
 
 def test_a_try_that_told_nothing_leaves_its_place() -> None:

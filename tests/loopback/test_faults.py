@@ -7,7 +7,7 @@ import pytest
 
 from wingbeat.cli.main import run_command
 
-from .conftest import read_rows, write_prompts
+from .conftest import Running, read_rows, serving, write_prompts
 
 ROWS = 25
 
@@ -115,3 +115,14 @@ def test_a_service_that_is_not_there_is_told(capsys: pytest.CaptureFixture[str],
     assert "127.0.0.1:9" in read_rows()[0]["error"]["message"]
     assert "Traceback" not in capsys.readouterr().err
     assert Path("out.jsonl.journal").exists()
+
+
+def test_the_day_s_requests_are_counted_over_several_runs():
+    """`--rpd` holds for the day, not for one command: the same command again sends nothing more."""
+    write_prompts(8)
+    with serving("--latency", "0") as server:
+        for _ in range(2):
+            run = Running(("in.jsonl", "-o", "out.jsonl", "--rpd", 5), server.url)
+            assert run.wait() == 3
+            assert "resets at midnight Pacific time" in run.err
+        assert server.statistics()["requests"] == 5

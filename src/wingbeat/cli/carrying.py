@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import signal
 import sys
+import time
 from typing import Any
 
 import click
@@ -55,6 +56,8 @@ class Carrying:
         async with connect(
             self._wanted.service, limits, simulator=self._wanted.simulator, spent_usd=spent_usd
         ) as route:
+            if self._wanted.service.kind != "sim":  # each simulator starts with quotas of its own
+                self._job.recent.tell(route.quota, time.time(), loop.time())
             burst = self._found is not None and route.quota.is_small(self._found.remaining, self._found.input_tokens)
             self._run, writer = self._job.make_run(route, lanes=limits.most_lanes, burst=burst, notice=self._refused)
             statistics = self._job.statistics
@@ -155,7 +158,9 @@ class Carrying:
 
     def _next_command(self, summary: Summary) -> None:
         output = self._wanted.output
-        if summary.failed and self._wanted.journal is not None:
+        if summary.failed and set(summary.failures) == {"invalid_input"}:
+            report_hint("mend these rows in the input; the same command then asks them, and only them")
+        elif summary.failed and self._wanted.journal is not None:
             report_hint(f"ask the failed again: {command_line(more='--retry-failed')}")
         elif output is not None and output.suffix.lower() in (".jsonl", ".ndjson"):
             report_hint(f"look at the answers: head -n 3 {output}")

@@ -47,8 +47,10 @@ def status(output: str, json: bool) -> int:
         return 0
     total = "" if progress.rows is None else f" of {progress.rows:,}"
     share = f" ({done / progress.rows:.1%})" if progress.rows else ""
-    age = max(0.0, time.time() - progress.updated_at)
-    click.echo(f"  state  {'running' if running else 'not running'}, last written {duration(age)} ago")
+    written = "nothing written yet"
+    if progress.updated_at:
+        written = f"last written {duration(max(0.0, time.time() - progress.updated_at))} ago"
+    click.echo(f"  state  {'running' if running else 'not running'}, {written}")
     click.echo(f"  model  {run.get('model', 'unknown')}")
     click.echo(f"   done  {done:,}{total} rows{share}: {progress.answered:,} answered, {progress.failed:,} failed")
     if progress.failures:

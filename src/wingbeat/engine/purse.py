@@ -25,7 +25,7 @@ class Purse:
     @property
     def may_be_refilled(self) -> bool:
         """True while requests in flight have money set aside, of which they may leave some."""
-        return self.budget.reserved_usd > 0
+        return self.budget.open_reservations > 0
 
     def take(self, amount_usd: float) -> bool:
         """Set money aside for one request; False, and nothing set aside, when it could overshoot."""

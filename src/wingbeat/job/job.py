@@ -15,6 +15,7 @@ from wingbeat.engine.ports import Intake
 from wingbeat.engine.route import Route
 from wingbeat.engine.run import Run
 from wingbeat.engine.statistics import Statistics
+from wingbeat.job.recent import RecentlySent
 from wingbeat.job.resuming import Resumption
 from wingbeat.job.scan import Scan, Selection
 from wingbeat.journal.store import Entry, Journal, OutputMark, Progress
@@ -80,6 +81,7 @@ class FileJob:
         self._resumption = resumption
         self._progress = journal.progress()
         self._mark = OutputMark()
+        self.recent = RecentlySent(journal)
         already = resumption.answered + resumption.failed
         self.statistics = Statistics(None if scan is None else scan.rows, already)
 
@@ -171,7 +173,10 @@ class FileJob:
         ]
         _count(self._progress, group)
         self._progress.updated_at = time.time()
-        seq = self._journal.add(entries, progress=self._progress, output=self._mark)
+        requests = sum(outcome.attempts for _record, outcome in group)
+        tokens = sum(outcome.usage.input_tokens for _record, outcome in group if outcome.usage is not None)
+        recent = self.recent.add(self._progress.updated_at, requests, tokens)
+        seq = self._journal.add(entries, progress=self._progress, output=self._mark, recent=recent)
         self._mark = self._sink.append([entry.line for entry in entries], seq)
 
 

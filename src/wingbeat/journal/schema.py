@@ -14,7 +14,7 @@ VERSION = 1
 
 TABLES = """
 create table meta (
-    name  text primary key,  -- run, progress, output, attempts_today
+    name  text primary key,  -- run, progress, output, recent; call (wingbeat.map)
     value text not null      -- JSON
 ) without rowid;
 create table outcomes (
@@ -131,7 +131,7 @@ def _check(connection: sqlite3.Connection, path: Path, *, read_only: bool) -> No
     if application_id == 0 and version == 0 and is_empty and not read_only:
         _prepare(connection)
         connection.execute("begin immediate")
-        for statement in TABLES.strip().split(";"):
+        for statement in TABLES.strip().split(";\n"):
             connection.execute(statement)
         connection.execute(f"pragma application_id = {APPLICATION_ID}")
         connection.execute(f"pragma user_version = {VERSION}")

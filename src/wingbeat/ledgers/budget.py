@@ -12,7 +12,7 @@ class Budget:
         spent_usd: Already spent, as when a run is resumed.
     """
 
-    __slots__ = ("limit_usd", "reserved_usd", "spent_usd")
+    __slots__ = ("limit_usd", "open_reservations", "reserved_usd", "spent_usd")
 
     def __init__(self, limit_usd: float | None = None, spent_usd: float = 0.0) -> None:
         if limit_usd is not None and not limit_usd > 0:
@@ -20,6 +20,7 @@ class Budget:
         self.limit_usd = limit_usd
         self.spent_usd = spent_usd
         self.reserved_usd = 0.0
+        self.open_reservations = 0
 
     def __repr__(self) -> str:
         limit = "∞" if self.limit_usd is None else f"{self.limit_usd:g}"
@@ -30,9 +31,12 @@ class Budget:
         if self.limit_usd is not None and self.spent_usd + self.reserved_usd + amount_usd > self.limit_usd + 1e-12:
             return False
         self.reserved_usd += amount_usd
+        self.open_reservations += amount_usd > 0
         return True
 
     def settle(self, reserved_usd: float, spent_usd: float) -> None:
         """Turn what was set aside into what was really spent."""
-        self.reserved_usd = max(0.0, self.reserved_usd - reserved_usd)
+        self.open_reservations -= reserved_usd > 0
+        # Sums of fractions leave a residue, and money that nobody holds would be waited for.
+        self.reserved_usd = max(0.0, self.reserved_usd - reserved_usd) if self.open_reservations else 0.0
         self.spent_usd += spent_usd

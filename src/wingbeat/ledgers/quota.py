@@ -126,6 +126,12 @@ class Quota:
             self._burst_at = now
         return Reservation(cost, entries)
 
+    def recall(self, then: float, requests: float, input_tokens: float) -> None:
+        """Count what another process has sent at an earlier time; call it oldest first, before anything is admitted."""
+        for limit, units in ((self.requests, requests), (self.input_tokens, input_tokens)):
+            if limit is not None and units:
+                limit.recall(then, units)
+
     def settle(self, reservation: Reservation, input_tokens: float) -> None:
         """Replace the estimated input tokens of an answered request by the true ones."""
         difference = input_tokens - reservation.cost.input_tokens

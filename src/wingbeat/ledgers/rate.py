@@ -120,6 +120,10 @@ class RateLimit:
         self._debt_until = max(self._debt_until, self._paused_until, now - bank_s) + cost / self._pace_rate
         return self._account.commit(now, cost)
 
+    def recall(self, then: float, cost: float) -> None:
+        """Count units that were spent at an earlier time without this ledger's leave."""
+        self._account.commit(then, cost)
+
     def settle(self, entry: Entry, difference: float) -> None:
         """Correct the units of an earlier `commit` once the true ones are known."""
         self._account.settle(entry, difference)

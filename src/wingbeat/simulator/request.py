@@ -16,6 +16,10 @@ _MAX_CANDIDATES = 8
 _MAX_STOP_SEQUENCES = 5
 
 
+ANYTHING = msgspec.Raw(b"null")
+"""Stands for a field whose value is not looked at. A union with None would let nothing but null through."""
+
+
 class _Wire(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
     pass
 
@@ -35,15 +39,15 @@ class Part(_Wire, frozen=True):
     text: str | None = None
     inline_data: Media | None = None
     file_data: Media | None = None
-    function_call: msgspec.Raw | None = None
-    function_response: msgspec.Raw | None = None
-    executable_code: msgspec.Raw | None = None
-    code_execution_result: msgspec.Raw | None = None
+    function_call: msgspec.Raw = ANYTHING
+    function_response: msgspec.Raw = ANYTHING
+    executable_code: msgspec.Raw = ANYTHING
+    code_execution_result: msgspec.Raw = ANYTHING
     thought: bool = False
     thought_signature: str | None = None
-    video_metadata: msgspec.Raw | None = None
-    media_resolution: msgspec.Raw | None = None
-    part_metadata: msgspec.Raw | None = None
+    video_metadata: msgspec.Raw = ANYTHING
+    media_resolution: msgspec.Raw = ANYTHING
+    part_metadata: msgspec.Raw = ANYTHING
 
 
 class Content(_Wire, frozen=True):
@@ -78,10 +82,10 @@ class GenerationConfig(_Wire, frozen=True):
     response_mime_type: str | None = None
     response_schema: Any = None
     response_json_schema: Any = None
-    response_modalities: msgspec.Raw | None = None
+    response_modalities: msgspec.Raw = ANYTHING
     media_resolution: str | None = None
-    speech_config: msgspec.Raw | None = None
-    image_config: msgspec.Raw | None = None
+    speech_config: msgspec.Raw = ANYTHING
+    image_config: msgspec.Raw = ANYTHING
     thinking_config: ThinkingConfig = ThinkingConfig()
     enable_enhanced_civic_answers: bool | None = None
     audio_timestamp: bool | None = None
@@ -94,11 +98,11 @@ class GenerateRequest(_Wire, frozen=True):
     contents: tuple[Content, ...] = ()
     system_instruction: Content | None = None
     generation_config: GenerationConfig = GenerationConfig()
-    safety_settings: msgspec.Raw | None = None
-    tools: msgspec.Raw | None = None
-    tool_config: msgspec.Raw | None = None
+    safety_settings: msgspec.Raw = ANYTHING
+    tools: msgspec.Raw = ANYTHING
+    tool_config: msgspec.Raw = ANYTHING
     cached_content: str | None = None
-    labels: msgspec.Raw | None = None
+    labels: msgspec.Raw = ANYTHING
     service_tier: str | None = None
     store: bool | None = None
     continuation_token: str | None = None

@@ -93,6 +93,6 @@ def standard_input() -> IO[bytes]:
     A thread that waits in ``sys.stdin`` itself keeps the interpreter from ending: it aborts on that object's lock.
     """
     try:
-        return open(sys.stdin.fileno(), "rb", closefd=False)  # noqa: SIM115 - it is never ours to close
+        return open(sys.stdin.fileno(), "rb", closefd=False)
     except (OSError, ValueError):
         return sys.stdin.buffer
