@@ -510,6 +510,7 @@ META = {
     "refused.",
     "progress": "How far the run is, for `wingbeat status`.",
     "output": "How far the output file is known to agree with the journal.",
+    "recent": "What was sent in the last minute and today, for the quota of the next process.",
     "call": "What the journal of a `wingbeat.map` belongs to: the name of the call.",
 }
 

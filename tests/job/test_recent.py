@@ -13,7 +13,7 @@ NOON = datetime.datetime(2026, 7, 1, 20, tzinfo=datetime.UTC).timestamp()
 
 
 def test_a_minute_s_requests_fill_the_next_process_s_window(tmp_path: Path):
-    """A process that starts 20 s after another had sent a whole minute's quota waits 40 s for the rest of the window."""
+    """A process that starts 20 s after another had sent a minute's quota waits out the rest of the window."""
     with Journal(tmp_path / "a.journal") as journal:
         journal.keep(recent=RecentlySent(journal).add(NOON, 10, 500))
         quota = Quota(10, 1_000_000)

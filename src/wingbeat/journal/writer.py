@@ -13,10 +13,10 @@ GROUP_WAIT_S = 0.05
 """Longest time an outcome waits for others to be committed with it. With the commit itself this keeps what a kill
 can lose under 100 ms of answers."""
 
-GROUP_ROWS = 2000
+GROUP_ROWS = 1000
 """A group of this many is committed at once."""
 
-MOST_WAITING = 10_000
+MOST_WAITING = 4_000
 """Lanes wait when so many outcomes are not committed yet: the disk is slower than the service."""
 
 

@@ -54,8 +54,8 @@ def _counts(now: Snapshot) -> Text:
 
 def _rates(now: Snapshot, limits: Limits) -> Text:
     text = Text(style="dim")
-    text.append(f"{now.requests_per_minute:,.0f}{_of(limits.rpm)} requests/min")
-    text.append(f" · {count(now.input_tokens_per_minute)}{_of(limits.tpm)} tokens/min")
+    text.append(_rate(now.requests_per_minute, limits.rpm, "requests", now.elapsed_s))
+    text.append(f" · {_rate(now.input_tokens_per_minute, limits.tpm, 'tokens', now.elapsed_s)}")
     if now.cost_usd:
         text.append(f" · {money(now.cost_usd)}{_of_money(limits.max_cost)}")
     text.append(f" · {duration(now.elapsed_s)}")
@@ -64,8 +64,12 @@ def _rates(now: Snapshot, limits: Limits) -> Text:
     return text
 
 
-def _of(limit: float | None) -> str:
-    return "" if limit is None else f"/{count(limit)}"
+def _rate(per_minute: float, limit: float | None, unit: str, elapsed_s: float) -> str:
+    """Say a rate; beside a limit say what was counted in the last minute, which is what the limit bounds."""
+    if limit is None:
+        return f"{count(per_minute)} {unit}/min"
+    counted = per_minute * min(60.0, max(1.0, elapsed_s)) / 60.0
+    return f"{count(counted)} of {count(limit)} {unit} in the last minute"
 
 
 def _of_money(limit: float | None) -> str:
