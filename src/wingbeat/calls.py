@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from wingbeat.ledgers.estimate import BYTES_PER_TOKEN
 from wingbeat.model.answer import Completion, Failure, FailureKind, Usage
 from wingbeat.model.record import Record
 from wingbeat.providers.gemini_errors import classify_error
@@ -41,9 +42,11 @@ class FunctionCaller:
 
     def text_size(self, record: Record) -> tuple[int, int]:
         """Return the size of a text of as many tokens as the user estimates (four bytes each)."""
-        if self._input_tokens is None:
-            return 0, 0
-        return int(self._input_tokens(record.item) * 4), 0
+        return int(self.estimated_tokens(record.item) * BYTES_PER_TOKEN), 0
+
+    def estimated_tokens(self, item: Any) -> float:
+        """Return the input tokens that the user estimates for an item; 0 without an estimate."""
+        return 0.0 if self._input_tokens is None else self._input_tokens(item)
 
     async def call(self, prepared: Any, timeout_s: float) -> Completion | Failure:
         """Call once; only cancellation and errors that end the program are raised."""

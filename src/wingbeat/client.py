@@ -8,7 +8,6 @@ from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
     AsyncIterator,
-    Awaitable,
     Callable,
     Coroutine,
     Iterable,
@@ -23,6 +22,7 @@ from wingbeat.config import Service, find_service
 from wingbeat.connecting import connect
 from wingbeat.engine.intake import AsyncIntake, IteratorIntake
 from wingbeat.engine.lane import Lane
+from wingbeat.engine.outlet import Outlet
 from wingbeat.engine.ports import Intake
 from wingbeat.engine.route import Route
 from wingbeat.engine.run import Run
@@ -185,49 +185,19 @@ class Client:
         builder = self._make_builder(self._options.merged(_checked(options))) if options else self._builder
         size = len(source) if isinstance(source, Sequence) else None
         intake = _intake(source, builder)
-        results: asyncio.Queue[Outcome | None] = asyncio.Queue(maxsize=max(16, self.limits.most_lanes))
-
-        def deliver(record: Record, outcome: Outcome) -> Awaitable[None] | None:  # noqa: ARG001
-            try:
-                results.put_nowait(outcome)
-            except asyncio.QueueFull:
-                return results.put(outcome)
-            return None
-
+        outlet = Outlet(self.limits.most_lanes)
         burst = size is None or route.quota.is_small(size, size * route.estimator.input_tokens(400))
         run = Run(
             route,
             intake,
-            deliver,
+            lambda _record, outcome: outlet.offer(outcome),
             lanes=self.limits.most_lanes,
             statistics=Statistics(size, total=self.statistics),
             burst=burst,
         )
-
-        async def execute() -> None:
-            try:
-                await run.execute()
-            finally:
-                with contextlib.suppress(asyncio.QueueFull):
-                    results.put_nowait(None)
-
-        task = asyncio.create_task(execute())
-        try:
-            while True:
-                if task.done() and results.empty():
-                    break
-                outcome = await results.get()
-                if outcome is None:
-                    continue
+        async with contextlib.aclosing(outlet.outcomes_of(run.execute())) as outcomes:
+            async for outcome in outcomes:
                 yield outcome
-            await task
-        finally:
-            if not task.done():
-                task.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await task
-            elif not task.cancelled():
-                task.exception()  # whoever left early does not want it
 
     def _make_builder(self, options: Options) -> RecordBuilder:
         return RecordBuilder(system=self._system, options=options, check_options=GeminiCodec.check_options)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import (
     AsyncGenerator,
@@ -22,6 +21,7 @@ import msgspec
 
 from wingbeat.calls import FunctionCaller
 from wingbeat.engine.intake import AsyncIntake, IteratorIntake
+from wingbeat.engine.outlet import Outlet
 from wingbeat.engine.ports import Intake
 from wingbeat.engine.route import Route
 from wingbeat.engine.run import Run
@@ -144,25 +144,14 @@ class _Mapping:
 
     async def stream(self) -> AsyncGenerator[Outcome, None]:
         """Yield outcomes as they come; those of an earlier run when their item is read."""
-        results: asyncio.Queue[Outcome | None] = asyncio.Queue(maxsize=max(16, self._limits.most_lanes))
+        outlet = Outlet(self._limits.most_lanes)
         with contextlib.ExitStack() as stack:
             kept = _Kept.open(self._journal_path, self._name, stack) if self._journal_path is not None else None
-            task = asyncio.create_task(self._execute(results, kept))
-            try:
-                while not (task.done() and results.empty()):
-                    outcome = await results.get()
-                    if outcome is not None:
-                        yield outcome
-                await task
-            finally:
-                if not task.done():
-                    task.cancel()
-                    with contextlib.suppress(asyncio.CancelledError):
-                        await task
-                elif not task.cancelled():
-                    task.exception()  # whoever left early does not want it
+            async with contextlib.aclosing(outlet.outcomes_of(self._execute(outlet, kept))) as outcomes:
+                async for outcome in outcomes:
+                    yield outcome
 
-    async def _execute(self, results: asyncio.Queue[Outcome | None], kept: _Kept | None) -> None:
+    async def _execute(self, outlet: Outlet, kept: _Kept | None) -> None:
         limits = self._limits
         quota = Quota(limits.rpm, limits.tpm, limits.rpd)
         route = Route(
@@ -184,26 +173,27 @@ class _Mapping:
                     await behind
             if self._progress is not None:
                 self._progress(self._statistics)
-            await results.put(outcome)
+            await outlet.put(outcome)
 
-        size = self._statistics.rows
-        burst = size is None or quota.is_small(size, 0)
-        intake = self._intake(results, kept)
+        items = self._items
+        burst = True
+        if isinstance(items, Sequence):
+            tokens = sum((self._caller.estimated_tokens(item) for item in items), 0.0)
+            burst = quota.is_small(len(items), tokens)
+        intake = self._intake(outlet, kept)
         run = Run(route, intake, deliver, lanes=limits.most_lanes, statistics=self._statistics, burst=burst)
         try:
             await run.execute()
         finally:
             if writer is not None:
                 await writer.close()
-            with contextlib.suppress(asyncio.QueueFull):
-                results.put_nowait(None)
 
-    def _intake(self, results: asyncio.Queue[Outcome | None], kept: _Kept | None) -> Intake:
+    def _intake(self, outlet: Outlet, kept: _Kept | None) -> Intake:
         if kept is None and not isinstance(self._items, AsyncIterable):
             return IteratorIntake(_record(index, item) for index, item in enumerate(self._items))
-        return AsyncIntake(self._records(results, kept))
+        return AsyncIntake(self._records(outlet, kept))
 
-    async def _records(self, results: asyncio.Queue[Outcome | None], kept: _Kept | None) -> AsyncIterator[Record]:
+    async def _records(self, outlet: Outlet, kept: _Kept | None) -> AsyncIterator[Record]:
         """Yield the items that have no outcome yet; the others' outcomes go straight out."""
         index = 0
         async for item in _iterate(self._items):
@@ -214,7 +204,7 @@ class _Mapping:
                 yield record
             else:
                 self._statistics.already += 1
-                await results.put(earlier)
+                await outlet.put(earlier)
 
 
 class _Kept:
