@@ -164,6 +164,11 @@ class _Mapping:
             timeout_s=limits.timeout_s,
             record_timeout_s=limits.record_timeout_s,
         )
+        items = self._items
+        burst = True
+        if isinstance(items, Sequence):
+            tokens = sum((self._caller.estimated_tokens(item) for item in items), 0.0)
+            burst = quota.is_small(len(items), tokens)
         writer = GroupWriter(kept.commit) if kept is not None else None
 
         async def deliver(record: Record, outcome: Outcome) -> None:
@@ -175,11 +180,6 @@ class _Mapping:
                 self._progress(self._statistics)
             await outlet.put(outcome)
 
-        items = self._items
-        burst = True
-        if isinstance(items, Sequence):
-            tokens = sum((self._caller.estimated_tokens(item) for item in items), 0.0)
-            burst = quota.is_small(len(items), tokens)
         intake = self._intake(outlet, kept)
         run = Run(route, intake, deliver, lanes=limits.most_lanes, statistics=self._statistics, burst=burst)
         try:

@@ -90,7 +90,9 @@ def _check_tables(settings: Settings) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit."""
     _fill_standard_descriptors()
-    sys.exit(run_command(arguments))
+    code = run_command(arguments)
+    _let_go_of_closed_output()
+    sys.exit(code)
 
 
 def run_command(arguments: list[str] | None = None) -> int:
@@ -127,6 +129,16 @@ def _fill_standard_descriptors() -> None:
             os.open(os.devnull, os.O_RDWR)
     if sys.stderr is None:
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - for as long as the process lasts
+
+
+def _let_go_of_closed_output() -> None:
+    """Drop what a reader that went away has left unread, or the interpreter fails at its very end (exit code 120)."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None and not stream.closed:
+                stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _refuse_undecodable(arguments: list[str]) -> None:
