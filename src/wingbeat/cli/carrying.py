@@ -9,10 +9,10 @@ import sys
 import time
 from typing import Any
 
-import click
 import msgspec
 
 from wingbeat.cli.failing import command_line, report_error, report_hint
+from wingbeat.cli.speaking import say_facts
 from wingbeat.cli.wanted import Wanted
 from wingbeat.connecting import connect
 from wingbeat.descriptors import fit_to_descriptors
@@ -142,9 +142,7 @@ class Carrying:
             )
             return code
         if not self._values["quiet"]:
-            for name, text in summary_lines(summary):
-                click.secho(f"{name:>7}  ", fg="green", nl=False, err=True)
-                click.echo(text, err=True)
+            say_facts(summary_lines(summary), colour="green")
         if stopped is not None:
             report_error(str(stopped), stopped.hint)
         elif interrupted and not self._values["quiet"]:

@@ -14,6 +14,7 @@ import msgspec
 
 from wingbeat.cli.carrying import Carrying
 from wingbeat.cli.failing import report_problem
+from wingbeat.cli.speaking import say_facts
 from wingbeat.cli.tuning import tune_process
 from wingbeat.cli.wanted import Wanted, read_wanted
 from wingbeat.client import run_loop
@@ -180,9 +181,7 @@ def _show_plan(plan: Plan, reporter: Reporter, values: dict[str, Any]) -> None:
     if isinstance(reporter, EventsReporter):
         reporter.event("plan", **msgspec.to_builtins(plan))
     elif not values["quiet"]:
-        for name, text in plan_lines(plan):
-            click.secho(f"{name:>7}  ", fg="cyan", nl=False, err=True)
-            click.echo(text, err=True)
+        say_facts(plan_lines(plan), colour="cyan")
 
 
 def _open_sink(wanted: Wanted, journal: Journal, found: Scan | None, *, ordered: bool) -> Sink:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import msgspec
@@ -78,7 +78,7 @@ def take_snapshot(statistics: Statistics, route: Route, limits: Limits, now: flo
         refused=statistics.refused,
         retried=statistics.retried,
         cost_usd=round(statistics.cost_usd, 6),
-        eta_s=_eta_s(statistics, limits, rpm),
+        eta_s=_eta_s(statistics, limits, rpm, bound_by_requests=admission.blocked_by == "quota" and limits.tpm is None),
         elapsed_s=round(now - started_at, 1),
     )
 
@@ -100,11 +100,12 @@ def waiting_for(statistics: Statistics, route: Route, now: float) -> str | None:
     return None
 
 
-def _eta_s(statistics: Statistics, limits: Limits, rpm: float) -> float | None:
+def _eta_s(statistics: Statistics, limits: Limits, rpm: float, *, bound_by_requests: bool) -> float | None:
+    """Reckon the rest at the rate of the last minute, or at the limit of requests while that is what binds."""
     remaining = statistics.remaining
     if remaining is None or rpm <= 0 or statistics.answered < 3:
         return None
-    rate = rpm if limits.rpm is None else min(rpm, limits.rpm)
+    rate = rpm if limits.rpm is None else limits.rpm if bound_by_requests else min(rpm, limits.rpm)
     return round(remaining / rate * 60.0, 1)
 
 
@@ -214,6 +215,7 @@ class LiveReporter:
         self._limits = limits
         self._console = Console(stderr=True, highlight=False)
         self._live: Any = None
+        self._quiet_keys = contextlib.ExitStack()
 
     def start(self, read: Callable[[], Snapshot]) -> None:
         """Show the panel."""
@@ -229,6 +231,7 @@ class LiveReporter:
             redirect_stdout=False,
             redirect_stderr=True,
         )
+        self._quiet_keys.enter_context(without_echoed_control_keys())
         self._live.start()
 
     def say(self, kind: str, text: str, **details: Any) -> None:  # noqa: ARG002
@@ -241,6 +244,27 @@ class LiveReporter:
         if self._live is not None:
             self._live.stop()
             self._live = None
+            self._quiet_keys.close()
+
+
+@contextlib.contextmanager
+def without_echoed_control_keys() -> Iterator[None]:
+    """Keep the terminal from writing ``^C`` into the panel, which would leave a line of it behind."""
+    try:
+        import termios
+
+        before = termios.tcgetattr(sys.stdin)
+    except (ImportError, OSError, ValueError, termios.error):
+        yield
+        return
+    local_modes = 3
+    changed = [*before]
+    changed[local_modes] &= ~termios.ECHOCTL
+    termios.tcsetattr(sys.stdin, termios.TCSANOW, changed)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(sys.stdin, termios.TCSANOW, before)
 
 
 def refusal_text(failure: Failure, wait_s: float) -> str:
