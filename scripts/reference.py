@@ -335,8 +335,9 @@ def events_page() -> str:
     heads = ["Field", "Type", "Meaning"]
     return page(
         "Events",
-        "`wingbeat run … --json` writes its events to standard error, one JSON object a line. What goes wrong before "
-        "the run begins, and a few warnings, are still plain text there: skip lines that don't begin with `{`.",
+        "`wingbeat run … --json` writes its events to standard error, one JSON object a line, and nothing else. Only "
+        "an option that does not exist, or has no valid value, is told in plain text: the command line could not be "
+        "read then.",
         "Every event has these fields:",
         table(
             heads,
@@ -361,6 +362,29 @@ def events_page() -> str:
                 *own,
                 ["`wait_s`", "number", "Seconds for which nothing is sent."],
                 ["`detail`", "text", "The service's own words."],
+            ],
+        ),
+        "## failing",
+        "The service is down, or can't be reached; told once a pause.",
+        table(
+            heads,
+            [
+                *own,
+                ["`wait_s`", "number", "Seconds until the next try."],
+                ["`detail`", "text", "What the last failure was."],
+            ],
+        ),
+        "## warning",
+        "Something that the user should know, and the run goes on.",
+        table(heads, own),
+        "## error",
+        "A problem that kept the run from beginning; one event each.",
+        table(
+            heads,
+            [
+                *own,
+                ["`hint`", "text or null", "What to do next."],
+                ["`exit_code`", "integer", "What the command ends with."],
             ],
         ),
         "## draining",

@@ -19,10 +19,11 @@ from wingbeat.descriptors import fit_to_descriptors
 from wingbeat.engine.run import Run
 from wingbeat.errors import RunStopped, WingbeatError
 from wingbeat.job import FileJob, Scan
+from wingbeat.model.answer import FailureKind
 from wingbeat.report.progress import (
     EventsReporter,
     Reporter,
-    refusal_text,
+    pause_text,
     take_snapshot,
 )
 from wingbeat.report.summary import Summary, summary_lines
@@ -59,7 +60,7 @@ class Carrying:
             if self._wanted.service.kind != "sim":  # each simulator starts with quotas of its own
                 self._job.recent.tell(route.quota, time.time(), loop.time())
             burst = self._found is not None and route.quota.is_small(self._found.remaining, self._found.input_tokens)
-            self._run, writer = self._job.make_run(route, lanes=limits.most_lanes, burst=burst, notice=self._refused)
+            self._run, writer = self._job.make_run(route, lanes=limits.most_lanes, burst=burst, notice=self._pauses)
             statistics = self._job.statistics
             self._reporter.start(lambda: take_snapshot(statistics, route, limits, loop.time(), started_at))
             self._listen(loop)
@@ -112,14 +113,15 @@ class Carrying:
             self._reporter.say("leaving", f"leaving: {in_flight:,} in flight are given up", in_flight=in_flight)
             self._task.cancel()
 
-    def _refused(self, failure: Any, wait_s: float) -> None:
-        """Tell of a refusal, once a pause."""
+    def _pauses(self, failure: Any, wait_s: float) -> None:
+        """Tell why the run pauses, once a pause."""
         now = asyncio.get_running_loop().time()
         if now < self._announced_pause_until:
             return
         self._announced_pause_until = now + max(wait_s, 1.0)
-        text = refusal_text(failure, wait_s)
-        self._reporter.say("refused", text, wait_s=round(wait_s, 3), detail=failure.detail)
+        text = pause_text(failure, wait_s)
+        kind = "refused" if failure.kind is FailureKind.RATE_LIMITED else "failing"
+        self._reporter.say(kind, text, wait_s=round(wait_s, 3), detail=failure.detail)
 
     def _sum_up(self, stopped: WingbeatError | None, elapsed_s: float) -> int:
         statistics = self._job.statistics

@@ -12,6 +12,7 @@ from wingbeat.engine.admission import AdmissionClosed, DaySpent, Grant
 from wingbeat.engine.route import Route
 from wingbeat.engine.statistics import Statistics
 from wingbeat.engine.stopping import Stopping
+from wingbeat.ledgers.breaker import BreakerState
 from wingbeat.ledgers.estimate import raw_tokens
 from wingbeat.ledgers.quota import INPUT_TOKENS, Cost
 from wingbeat.ledgers.retry import SERVICE_FAILURES, Again, GiveUp, StopRun, WaitForQuota, verdict
@@ -226,6 +227,8 @@ class Lane:
             statistics.count_reply(now, usage.input_tokens)
         elif result.kind in SERVICE_FAILURES:
             route.breaker.failed(now, grant.is_try)
+            if route.breaker.state is BreakerState.OPEN:
+                self._stopping.note_pause(result, route.breaker.open_until - now)
         else:
             route.breaker.succeeded(grant.is_try)
         route.purse.settle(reserved_usd, spent_usd)
@@ -246,7 +249,7 @@ class Lane:
                 quota.stated(violation.resource, violation.limit)
         resources = [violation.resource for violation in failure.violations if violation.resource is not None]
         wait_s = quota.refused(now, failure.retry_after_s, resources)
-        self._stopping.note_refusal(failure, wait_s)
+        self._stopping.note_pause(failure, wait_s)
 
     def _judge(self, failure: Failure, so_far: _Progress) -> Again | WaitForQuota | GiveUp | StopRun:
         """Decide what follows a failure of this record, given the state of the route."""

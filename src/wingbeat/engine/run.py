@@ -28,7 +28,7 @@ class Run:
         statistics: Counters to update.
         burst: Whether the run is small enough to go at once.
         observe: Called after each request, or None.
-        notice: Called with each refusal for quota and the pause that follows, or None.
+        notice: Called with each failure that makes the run pause, and the seconds of the pause, or None.
     """
 
     def __init__(

@@ -28,7 +28,8 @@ class Stopping:
     The one switch that ends a run early, without losing what is in flight.
 
     Args:
-        notice: Called with every refusal for quota and the seconds of pause that follow it, or None.
+        notice: Called with every refusal for quota, and every failure of a service that is down, and the seconds of
+            pause that follow it; or None.
         close_intake: Called once when the run is to stop, so that no lane waits for input.
     """
 
@@ -104,8 +105,8 @@ class Stopping:
                 return True
         return False
 
-    def note_refusal(self, failure: Failure, wait_s: float) -> None:
-        """Tell whoever shows the run that the service refused a request, and for how long it pauses."""
+    def note_pause(self, failure: Failure, wait_s: float) -> None:
+        """Tell whoever shows the run why it pauses, for quota or because the service is down, and for how long."""
         if self._notice is not None:
             self._notice(failure, wait_s)
 

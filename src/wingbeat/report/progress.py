@@ -15,7 +15,7 @@ from wingbeat.engine.route import Route
 from wingbeat.engine.statistics import Statistics
 from wingbeat.ledgers.breaker import BreakerState
 from wingbeat.ledgers.limits import Limits
-from wingbeat.model.answer import Failure
+from wingbeat.model.answer import Failure, FailureKind
 from wingbeat.report.words import count, duration, money
 
 EVENT_VERSION = 1
@@ -236,7 +236,7 @@ class LiveReporter:
 
     def say(self, kind: str, text: str, **details: Any) -> None:  # noqa: ARG002
         """Write one line above the panel."""
-        style = "yellow" if kind in ("refused", "draining", "warning") else ""
+        style = "yellow" if kind in ("refused", "failing", "draining", "warning") else ""
         self._console.print(text, style=style, markup=False, soft_wrap=True)
 
     def stop(self) -> None:
@@ -267,8 +267,10 @@ def without_echoed_control_keys() -> Iterator[None]:
         termios.tcsetattr(sys.stdin, termios.TCSANOW, before)
 
 
-def refusal_text(failure: Failure, wait_s: float) -> str:
-    """Say which quota a service refused a request for, and how long the run pauses."""
+def pause_text(failure: Failure, wait_s: float) -> str:
+    """Say why the run pauses, and for how long: a quota that was passed, or a service that is down."""
+    if failure.kind is not FailureKind.RATE_LIMITED:
+        return f"the service fails ({failure.kind}: {failure.detail[:120]}); trying again in {duration(wait_s)}"
     named = []
     for item in failure.violations:
         limit = f" of {count(item.limit)}" if item.limit else ""
