@@ -533,6 +533,7 @@ META = {
     "run": "What the journal belongs to: model, options, system text, template, `keep_columns`. A run with others is "
     "refused.",
     "progress": "How far the run is, for `wingbeat status`.",
+    "output_name": "The name of the output file.",
     "output": "How far the output file is known to agree with the journal.",
     "recent": "What was sent in the last minute and today, for the quota of the next process.",
     "call": "What the journal of a `wingbeat.map` belongs to: the name of the call.",

@@ -50,9 +50,15 @@ class FunctionCaller:
 
     async def call(self, prepared: Any, timeout_s: float) -> Completion | Failure:
         """Call once; only cancellation and errors that end the program are raised."""
+        task = asyncio.current_task()
+        cancelled_before = task.cancelling() if task is not None else 0
         try:
             async with asyncio.timeout(timeout_s) as patience:
                 value = await self._call(prepared)
+        except asyncio.CancelledError:
+            if task is not None and task.cancelling() > cancelled_before:
+                raise
+            return Failure(FailureKind.CALL_ERROR, "CancelledError: something that the call waits for was cancelled")
         except Exception as error:  # noqa: BLE001 - any client may be inside
             if isinstance(error, TimeoutError) and patience.expired():
                 return Failure(FailureKind.TIMEOUT, f"no result within {timeout_s:g} s")

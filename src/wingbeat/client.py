@@ -251,7 +251,7 @@ def refuse_running_loop(call: str, instead: str) -> None:
     except RuntimeError:
         return
     message = f"`{call}` can't block the event loop that already runs here; write: {instead}"
-    raise EventLoopRunning(message, hint=f"write: {instead}")
+    raise EventLoopRunning(message)
 
 
 def run_loop(main: Coroutine[Any, Any, T]) -> T:

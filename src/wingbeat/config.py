@@ -50,6 +50,7 @@ def find_service(
     base_url: str | None = None,
     api_version: str | None = None,
     environment: Mapping[str, str] | None = None,
+    needs_key: bool = True,
 ) -> Service:
     """
     Work out which service a model name means.
@@ -60,6 +61,7 @@ def find_service(
         api_version: As the vendor's own client takes it: ``v1``, ``v1beta``.
         environment: Environment variables; the process's own by default. The names are the vendor's:
             GOOGLE_API_KEY before GEMINI_API_KEY, GOOGLE_GEMINI_BASE_URL, GOOGLE_GENAI_API_VERSION.
+        needs_key: Whether requests will be sent; a plan needs no key.
 
     Raises:
         ConfigurationError: The name means no service, or there is no key.
@@ -77,7 +79,7 @@ def find_service(
                 hint=f"to ask a simulator that runs already, write --model {name} --base-url URL",
             )
         return Service("sim", name, None, version, "simulated")
-    key, warnings = _key(env)
+    key, warnings = _key(env) if needs_key or _has_key(env) else ("", ())
     url = base_url or env.get("GOOGLE_GEMINI_BASE_URL") or DEFAULT_BASE_URL
     return Service("gemini", name, url, version, key, warnings)
 
@@ -102,6 +104,10 @@ def _split(model: str) -> tuple[Literal["gemini", "sim"], str]:
         f"unknown model {model!r}",
         hint="write gemini/NAME or a bare gemini-… name; sim/gemini-2.5-flash asks the bundled simulator",
     )
+
+
+def _has_key(env: Mapping[str, str]) -> bool:
+    return bool(env.get("GOOGLE_API_KEY", "").strip() or env.get("GEMINI_API_KEY", "").strip())
 
 
 def _key(env: Mapping[str, str]) -> tuple[str, tuple[str, ...]]:

@@ -205,3 +205,38 @@ def test_the_dry_run_makes_no_file(simulate: Command):
     assert "in.jsonl: 2 rows" in said.err
     assert "10 requests/min" in said.err
     assert sorted(Path().iterdir()) == before
+
+
+def test_options_that_every_request_is_refused_for_stop_the_run(simulate: Command):
+    """Twenty requests refused as invalid and none answered stop the run, name the reason, and bind nobody to it."""
+    Path("in.txt").write_text("".join(f"Question {number}?\n" for number in range(200)))
+    said = simulate("in.txt", "-o", "out.jsonl", "--temperature", "5", "--concurrency", "4")
+    assert said.code == 3
+    assert "temperature must be in the range" in said.err
+    assert simulate("in.txt", "-o", "out.jsonl", "--temperature", "1").code == 0
+    assert len(Path("out.jsonl").read_text().splitlines()) == 200
+
+
+def test_a_journal_is_not_put_over_another_file(simulate: Command):
+    """With `--journal` of another output an existing file is refused, and stays as it was."""
+    Path("in.txt").write_text("Why?\n")
+    assert simulate("in.txt", "-o", "a.jsonl", "--journal", "x.journal").code == 0
+    Path("b.jsonl").write_text("made by hand\n")
+    said = simulate("in.txt", "-o", "b.jsonl", "--journal", "x.journal")
+    assert said.code == 2
+    assert "belongs to the output `a.jsonl`" in said.err
+    assert Path("b.jsonl").read_text() == "made by hand\n"
+
+
+def test_a_missing_file_with_a_space_in_its_name_is_no_prompt(simulate: Command):
+    """What ends like an input file is one, spaces or not."""
+    said = simulate("my prompts.csv", "-o", "out.jsonl")
+    assert said.code == 2
+    assert "there is no file `my prompts.csv`" in said.err
+
+
+def test_a_plan_needs_no_key_and_a_check_no_model(command: Command):
+    """`--dry-run` and `--check` ask nobody anything."""
+    Path("in.txt").write_text("Why?\n")
+    assert command("run", "in.txt", "--dry-run", "--model", "gemini-2.5-flash").code == 0
+    assert command("run", "in.txt", "--check").code == 0

@@ -60,7 +60,7 @@ def test_a_signal_while_waiting_for_quota_ends_the_run():
 
 
 def test_a_reader_that_goes_away_is_no_traceback():
-    """With standard output closed early (`| head -1`) the command says so in a line and ends."""
+    """With standard output closed early (`| head -1`) the command ends without a word, as other tools do."""
     write_prompts(200)
     with serving("--latency", "0") as server:
         command = [*PROGRAM, "run", "in.jsonl", "--model", "gemini-2.5-flash"]
@@ -73,7 +73,7 @@ def test_a_reader_that_goes_away_is_no_traceback():
             run.stdout.close()
             err = run.stderr.read().decode()
             code = run.wait(30)
-    assert code in (0, 3)
+    assert code in (0, 141)
     assert "Traceback" not in err
     assert "Exception ignored" not in err
 

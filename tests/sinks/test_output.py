@@ -169,12 +169,12 @@ def test_a_stream_of_a_new_run(journal):
 
 
 def test_a_stream_that_is_closed(journal):
-    """A reader that goes away is told as a JournalError."""
+    """A reader that goes away is no fault of the journal: the command ends as other tools do."""
     reading, writing = os.pipe()
     os.close(reading)
     with open(writing, "wb", buffering=0) as stream:
         sink = Stream(stream, JsonlFormat(), journal, ordered=False)
-        with pytest.raises(JournalError, match="output stream"):
+        with pytest.raises(BrokenPipeError):
             add(journal, sink, [0])
 
 

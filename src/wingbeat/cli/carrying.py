@@ -158,7 +158,7 @@ class Carrying:
 
     def _next_command(self, summary: Summary) -> None:
         output = self._wanted.output
-        if summary.failed and set(summary.failures) == {"invalid_input"}:
+        if summary.failed and set(summary.failures) == {"invalid_input"} and self._wanted.journal is not None:
             report_hint("mend these rows in the input; the same command then asks them, and only them")
         elif summary.failed and self._wanted.journal is not None:
             report_hint(f"ask the failed again: {command_line(more='--retry-failed')}")

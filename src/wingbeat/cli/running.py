@@ -36,10 +36,16 @@ from wingbeat.sinks.opening import open_sink
 from wingbeat.sinks.output import Sink, Stream
 
 
+READER_GONE = 141
+"""Exit code when nobody reads standard output any more, as shells report SIGPIPE."""
+
+
 def execute(values: dict[str, Any]) -> int:
     """Carry out `wingbeat run` with its options, and return the exit code; with ``--json`` errors are events too."""
     try:
         return _execute(values)
+    except BrokenPipeError:
+        return READER_GONE
     except WingbeatError as error:
         if not values["json"]:
             raise
@@ -55,8 +61,12 @@ def _execute(values: dict[str, Any]) -> int:
         reporter.say("warning", f"warning: {warning}")
     with contextlib.ExitStack() as stack:
         journal = stack.enter_context(_open_journal(wanted, values))
-        if journal.last_seq():  # else nothing is mixed, whatever was tried before
-            wanted.identity.check(journal)
+        if journal.has_answers():  # else nothing is mixed, whatever was tried before
+            if not values["check"]:
+                wanted.identity.check(journal)
+            _check_output_name(journal, wanted)
+        elif not (values["dry_run"] or values["check"]):
+            journal.drop([seq for seq, _position, _ok in journal.positions()])
         resumption = Resumption(journal, retry_failed=values["retry_failed"])
         found = None
         if wanted.source.can_reread:
@@ -71,8 +81,10 @@ def _execute(values: dict[str, Any]) -> int:
         if values["overwrite"] and wanted.journal is not None:
             journal = stack.enter_context(_start_over(wanted.journal, wanted.output))
             resumption = Resumption(journal, retry_failed=False)
-        if not journal.last_seq():
+        if not journal.has_answers():
             journal.keep(run=wanted.identity)
+        if wanted.output is not None:
+            journal.keep(output_name=wanted.output.name)
         sink = _open_sink(wanted, journal, found, ordered=values["ordered"])
         job = FileJob(
             source=wanted.source,
@@ -132,6 +144,19 @@ def _keep_as_bak(path: Path) -> None:
         Path(f"{path}{suffix}").unlink(missing_ok=True)
     with contextlib.suppress(FileNotFoundError):
         path.replace(path.with_name(path.name + ".bak"))
+
+
+def _check_output_name(journal: Journal, wanted: Wanted) -> None:
+    """Refuse to put a journal's rows over a file that never was its output."""
+    name = journal.read("output_name")
+    output = wanted.output
+    if name is None or output is None or output.name == name:
+        return
+    if output.exists() and output.stat().st_size:
+        raise ConfigurationError(
+            f"`{journal.path}` belongs to the output `{name}`, and `{output}` exists already",
+            hint="choose another output or another journal",
+        )
 
 
 def _check_rows(found: Scan, wanted: Wanted, *, strict: bool, as_events: bool) -> None:

@@ -24,6 +24,9 @@ from wingbeat.sources.building import PROMPT_COLUMNS, RecordBuilder
 from wingbeat.sources.template import Template, read_template
 from wingbeat.transport import check_base_url
 
+CHECKED_WITH = "gemini/any"
+"""The model that `--check` needs none of: only rows are looked at."""
+
 
 class Wanted(msgspec.Struct, frozen=True):
     """Everything a run needs, checked."""
@@ -50,11 +53,15 @@ def read_wanted(values: dict[str, Any]) -> Wanted:
     problems = Problems(as_events=bool(values.get("json")) and values.get("requests") is None)
     service = limits = options = source = template = system = output = journal = None
     with problems:
-        if not values["model"]:
+        only_looks = values.get("check") or values.get("dry_run")
+        model = values["model"] or (CHECKED_WITH if values.get("check") else None)
+        if not model:
             raise ConfigurationError(
                 "no model is named", hint="add --model gemini-…, or --model sim/gemini-2.5-flash to try the simulator"
             )
-        service = find_service(values["model"], base_url=values["base_url"], api_version=values["api_version"])
+        service = find_service(
+            model, base_url=values["base_url"], api_version=values["api_version"], needs_key=not only_looks
+        )
         if service.base_url is not None:
             check_base_url(service.base_url)
     with problems:
@@ -76,7 +83,8 @@ def read_wanted(values: dict[str, Any]) -> Wanted:
         output = _read_output(values, source)
         journal = _read_journal(values, output)
     with problems:
-        if source is not None and source.columns is not None:
+        unread = values["template"] and template is None
+        if source is not None and source.columns is not None and not unread:
             _check_columns(source, template, system)
     with problems:
         if limits is not None and values["simulator"] is not None:

@@ -49,6 +49,9 @@ class AsyncIntake:
                 if self._closed:
                     return None
                 self._ended = True
+                task = asyncio.current_task()
+                if task is not None and not task.cancelling():
+                    raise RuntimeError("the source was cancelled while it was read") from None
                 raise
             except BaseException:
                 self._ended = True

@@ -136,7 +136,9 @@ class Lane:
                     if so_far.is_late(self._loop.time()):
                         return self._failed(record, _too_late(result, route.record_timeout_s), so_far)
                 case GiveUp():
-                    return self._failed(record, result, so_far)
+                    outcome = self._failed(record, result, so_far)
+                    self._stopping.stop_if_all_invalid(self._statistics, result, route)
+                    return outcome
                 case StopRun(cause):
                     self._stopping.stop_for(cause, result, route)
                     return None

@@ -9,6 +9,9 @@ from typing import Any
 
 from wingbeat.model.answer import Outcome
 
+CANCEL_AGAIN_S = 0.2
+"""A foreign library may lose a cancellation; so it is asked for until it has happened."""
+
 
 class Outlet:
     """
@@ -47,11 +50,10 @@ class Outlet:
                     yield outcome
             await task
         finally:
-            if not task.done():
+            while not task.done():
                 task.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await task
-            elif not task.cancelled():
+                await asyncio.wait({task}, timeout=CANCEL_AGAIN_S)
+            if not task.cancelled():
                 task.exception()  # whoever left early does not want it
 
     async def _to_its_end(self, run: Coroutine[Any, Any, None]) -> None:

@@ -53,6 +53,7 @@ class Run:
         self._burst = burst
         self._observe = observe
         self._group: asyncio.TaskGroup | None = None
+        self._ended = False
 
     def __repr__(self) -> str:
         return f"<Run {self._lanes} lanes, {self.statistics!r}>"
@@ -72,8 +73,17 @@ class Run:
                 self._open_lane()
         except BaseExceptionGroup as errors:
             raise _first(errors) from None
+        except asyncio.CancelledError:
+            self.stopping.drain()
+            raise
+        self._check_all_read()
         if self.stopping.cause is not None and self.statistics.remaining != 0:
             raise self.stopping.cause
+
+    def _check_all_read(self) -> None:
+        """Refuse to end as if all were well when lanes were lost, by whatever cancelled them."""
+        if not self._ended and not self.stopping.is_set:
+            raise RuntimeError("every lane has ended although there were records left: something cancelled them")
 
     def drain(self) -> None:
         """Send nothing new; `execute` returns once what is in flight has ended."""
@@ -90,6 +100,8 @@ class Run:
         may_open_next = True
         while not self.stopping.is_set:
             record = await self._intake.next_record()
+            if record is None:
+                self._ended = True
             if record is None or self.stopping.is_set:
                 return
             if may_open_next and self._lanes < self._max_lanes:

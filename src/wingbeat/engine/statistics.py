@@ -33,6 +33,7 @@ class Statistics:
         cached_tokens: Part of ``input_tokens`` read from the service's cache.
         cost_usd: Price of the answers that have one.
         unpriced: Answers without a known price.
+        first_messages: The first message of each kind of failure.
         failures: How often each kind of failure was a record's end.
     """
 
@@ -59,6 +60,7 @@ class Statistics:
         self.cost_usd = 0.0
         self.unpriced = 0
         self.failures: Counter[str] = Counter()
+        self.first_messages: dict[str, str] = {}
         self._recent: deque[tuple[float, int, int]] = deque()
         self._recent_requests = 0
         self._recent_tokens = 0
@@ -122,6 +124,7 @@ class Statistics:
         if outcome.error is not None:
             self.failed += 1
             self.failures[outcome.error.kind] += 1
+            self.first_messages.setdefault(outcome.error.kind, outcome.error.message)
             self.cost_usd += outcome.cost_usd or 0.0
             return
         self.answered += 1

@@ -8,12 +8,16 @@ from typing import Any, Literal
 
 from wingbeat.engine.admission import AdmissionClosed, Grant
 from wingbeat.engine.route import Route
+from wingbeat.engine.statistics import Statistics
 from wingbeat.errors import AccessRefused, BudgetSpent, QuotaExhausted, RunStopped, ServiceDown
 from wingbeat.ledgers.budget import Budget
 from wingbeat.model.answer import Failure, FailureKind
 
 HOPELESS_AFTER_S = 600.0
 """A service that has given nothing but failures, or nothing but refusals, for so long stops the run."""
+
+ALL_INVALID_AFTER = 20
+"""So many requests refused as invalid, with none answered, stop the run: the next thousands would be refused too."""
 
 _HINTS = {
     FailureKind.INVALID_KEY: "set GEMINI_API_KEY or GOOGLE_API_KEY to a valid key; get one in Google AI Studio",
@@ -104,6 +108,13 @@ class Stopping:
                 self.stop(ServiceDown(message, hint="run the same command again later; what was answered is kept"))
                 return True
         return False
+
+    def stop_if_all_invalid(self, statistics: Statistics, failure: Failure, route: Route) -> None:
+        """Stop when a good many requests were refused as wrong and none was answered: the options are wrong."""
+        invalid = statistics.failures[FailureKind.INVALID_REQUEST]
+        if invalid >= ALL_INVALID_AFTER and not statistics.answered:
+            message = f"{route.name}: the service refuses every request as invalid: {failure.detail}"
+            self.stop(AccessRefused(message, hint="mend the options or the rows, then run the same command again"))
 
     def note_pause(self, failure: Failure, wait_s: float) -> None:
         """Tell whoever shows the run why it pauses, for quota or because the service is down, and for how long."""

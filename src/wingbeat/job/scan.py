@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from random import Random
 
 import msgspec
@@ -62,9 +63,7 @@ class Selection:
 
     def rows(self, source: Source) -> Iterator[tuple[int, Row | BadRow]]:
         """Yield (position, row) of the chosen rows."""
-        for position, row in enumerate(source.rows()):
-            if self._limit is not None and position >= self._limit:
-                return
+        for position, row in enumerate(islice(source.rows(), self._limit)):
             if self._chosen is None or position in self._chosen:
                 yield position, row
 
@@ -144,7 +143,7 @@ def scan(source: Source, builder: RecordBuilder, selection: Selection, resumptio
     if faulty == rows:
         raise SourceError(
             f"no row of `{source.name}` can be asked; {source.unit} {faults[0].number} {faults[0].reason}",
-            hint="name the prompt's column `prompt`, or write --template 'Classify: {{ text }}'",
+            hint=_hint_for(source, faults[0]),
         )
     return Scan(
         rows=rows,
@@ -157,6 +156,14 @@ def scan(source: Source, builder: RecordBuilder, selection: Selection, resumptio
         done=done,
         records=records,
     )
+
+
+def _hint_for(source: Source, fault: Fault) -> str:
+    if "JSON" in fault.reason and source.unit == "line":
+        return "each line must be a JSON object of its own; convert an array: jq -c '.[]' in.json > in.jsonl"
+    if "UTF-8" in fault.reason:
+        return "convert it: iconv -f LATIN1 -t UTF-8, or whatever it is written in"
+    return "name the prompt's column `prompt`, or write --template 'Classify: {{ text }}'"
 
 
 def _refuse_twice(

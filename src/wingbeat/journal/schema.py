@@ -14,7 +14,7 @@ VERSION = 1
 
 TABLES = """
 create table meta (
-    name  text primary key,  -- run, progress, output, recent; call (wingbeat.map)
+    name  text primary key,  -- run, progress, output, output_name, recent, call
     value text not null      -- JSON
 ) without rowid;
 create table outcomes (

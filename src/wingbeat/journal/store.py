@@ -169,6 +169,10 @@ class Journal:
         """Return how many outcomes are kept."""
         return int(self._execute("select count(*) from outcomes").fetchone()[0])
 
+    def has_answers(self) -> bool:
+        """True when anything was answered; failures alone bind nobody to the options that led to them."""
+        return self._execute("select 1 from outcomes where ok = 1 limit 1").fetchone() is not None
+
     def last_seq(self) -> int:
         """Return the number of the last outcome; 0 when there is none."""
         return self._last_seq()

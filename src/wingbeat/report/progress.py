@@ -237,7 +237,11 @@ class LiveReporter:
     def say(self, kind: str, text: str, **details: Any) -> None:  # noqa: ARG002
         """Write one line above the panel."""
         style = "yellow" if kind in ("refused", "failing", "draining", "warning") else ""
+        if self._live is not None:
+            self._live.stop()  # printed over a running panel a line of it would stay behind
         self._console.print(text, style=style, markup=False, soft_wrap=True)
+        if self._live is not None:
+            self._live.start()
 
     def stop(self) -> None:
         """Take the panel away."""

@@ -24,6 +24,7 @@ class Summary(msgspec.Struct, frozen=True):
         shortened: Answered rows cut at the token limit.
         failed: Rows failed in this run.
         failures: How often each kind of failure was a row's end.
+        first_messages: The first message of each kind of failure.
         sent: Requests sent.
         refused: Requests refused for quota.
         retried: Requests sent again after a failure.
@@ -43,6 +44,7 @@ class Summary(msgspec.Struct, frozen=True):
     shortened: int
     failed: int
     failures: dict[str, int]
+    first_messages: dict[str, str]
     sent: int
     refused: int
     retried: int
@@ -65,6 +67,7 @@ class Summary(msgspec.Struct, frozen=True):
             shortened=statistics.shortened,
             failed=statistics.failed,
             failures=dict(statistics.failures),
+            first_messages=statistics.first_messages,
             sent=statistics.sent,
             refused=statistics.refused,
             retried=statistics.retried,
@@ -82,6 +85,7 @@ def summary_lines(summary: Summary) -> list[tuple[str, str]]:
     if summary.failed:
         kinds = ", ".join(f"{number:,} {kind}" for kind, number in sorted(summary.failures.items()))
         lines.append(("failed", f"{summary.failed:,}: {kinds}"))
+        lines += [("", f"{kind}: {message[:200]}") for kind, message in sorted(summary.first_messages.items())]
     notes = []
     if summary.withheld:
         notes.append(f"{summary.withheld:,} withheld by the service")

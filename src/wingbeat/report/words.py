@@ -30,6 +30,8 @@ def money(amount_usd: float) -> str:
 
 def count(number: float) -> str:
     """Return a count with thousands separated, in millions from ten million on."""
+    if number < 10 and number != int(number):
+        return f"{number:g}"
     if number >= 10_000_000:
         return f"{number / 1e6:,.1f} M"
     return f"{number:,.0f}"

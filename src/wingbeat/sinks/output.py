@@ -69,7 +69,10 @@ class AppendedFile:
     def append(self, lines: Sequence[bytes], seq: int) -> OutputMark:
         """Add rows that the journal has just committed."""
         try:
-            self._mark = self._write([b"".join(map(self._form.render, lines))], seq)
+            if not self._path.exists() or self._path.stat().st_size != self._mark.size:
+                self._rebuild()  # somebody has moved or changed it meanwhile
+            else:
+                self._mark = self._write([b"".join(map(self._form.render, lines))], seq)
         except OSError as error:
             raise _unwritable(self._path, error) from None
         return self._mark
@@ -77,7 +80,7 @@ class AppendedFile:
     def finish(self) -> None:
         """Mark what the file holds; rows that could not be written before are written now."""
         self._journal.keep(output=self._mark)
-        if self._mark.seq != self._journal.last_seq():
+        if self._mark.seq != self._journal.last_seq() or not self._path.exists():
             self.resume()
 
     def _agrees(self, mark: OutputMark) -> bool:
@@ -194,6 +197,8 @@ class Stream:
             for chunk in chunks:
                 self._stream.write(chunk)
             self._stream.flush()
+        except BrokenPipeError:
+            raise
         except OSError as error:
             raise JournalError(f"can't write to the output stream: {error.strerror or error}") from None
 

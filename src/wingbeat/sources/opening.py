@@ -76,6 +76,8 @@ def _names_a_file(argument: str, path: Path) -> bool:
             return True
     except (OSError, ValueError):
         return False
+    if path.suffix.lower() in (*FORMATS, ".gz") and "\n" not in argument:
+        return True
     if any(char.isspace() for char in argument):
         return False
     return "/" in argument or (path.suffix not in ("", ".") and path.suffix.isascii())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Mapping
 from datetime import timedelta
 from functools import lru_cache
@@ -18,6 +20,7 @@ from pyreqwest.exceptions import (
     PyreqwestError,
     RequestTimeoutError,
 )
+from pyreqwest.http import HeaderMap
 
 from wingbeat._version import __version__
 from wingbeat.errors import ConfigurationError
@@ -33,6 +36,8 @@ MASKED_IN_ANSWERS_FROM = 16
 
 LONGEST_TIMEOUT_S = 86_400.0 * 365
 """What a longer wait is cut to: the library counts in nanoseconds."""
+
+LETTING_GO_S = 0.03
 
 IDLE_S = 4.0
 """Idle connections are dropped before the server does so; uvicorn and Express servers wait 5 s."""
@@ -107,6 +112,8 @@ class HttpTransport:
     async def close(self) -> None:
         """Close all connections."""
         await self._client.close()
+        # Its thread takes a moment more to let go of the connections. Ending the interpreter meanwhile aborts it.
+        await asyncio.sleep(LETTING_GO_S)
 
     async def send(self, request: HttpRequest, timeout_s: float) -> HttpReply | TransportFailure:
         """
@@ -116,6 +123,8 @@ class HttpTransport:
             request: What to send.
             timeout_s: Longest time from connecting to the reply's last byte.
         """
+        task = asyncio.current_task()
+        cancelled_before = task.cancelling() if task is not None else 0
         try:
             builder = self._client.request(request.method, self.base_url + request.path).body_bytes(request.body)
             if timeout_s != self._timeout_s:
@@ -123,9 +132,13 @@ class HttpTransport:
             response = await builder.build().send()
             status = response.status
             body = await response.bytes()
-            headers = {} if status == 200 else dict(response.headers.items())
+            if task is not None and task.cancelling() > cancelled_before:
+                raise asyncio.CancelledError  # the library may answer and lose a cancellation that came meanwhile
+            headers = {} if status == 200 else _readable(response.headers)
             return HttpReply(status, headers, self._without_secrets(body.to_bytes(), status))
         except PyreqwestError as error:
+            if task is not None and task.cancelling() > cancelled_before:
+                raise asyncio.CancelledError from None
             return self._failure(error, timeout_s)
 
     def _without_secrets(self, body: bytes, status: int) -> bytes:
@@ -163,6 +176,18 @@ class HttpTransport:
 @lru_cache(maxsize=64)
 def _duration(seconds: float) -> timedelta:
     return timedelta(seconds=min(seconds, LONGEST_TIMEOUT_S))
+
+
+def _readable(headers: HeaderMap) -> dict[str, str]:
+    """Return the headers that are text; servers may send any bytes."""
+    try:
+        return dict(headers.items())
+    except ValueError:
+        readable = {}
+        for name in headers:
+            with contextlib.suppress(ValueError, KeyError):
+                readable[name] = headers[name]
+        return readable
 
 
 def _causes(error: PyreqwestError) -> list[str]:
