@@ -35,7 +35,6 @@ from wingbeat.sinks.formats import JsonlFormat
 from wingbeat.sinks.opening import open_sink
 from wingbeat.sinks.output import Sink, Stream
 
-
 READER_GONE = 141
 """Exit code when nobody reads standard output any more, as shells report SIGPIPE."""
 
