@@ -1,3 +1,4 @@
+import io
 import json
 import sqlite3
 from pathlib import Path
@@ -184,3 +185,19 @@ def test_output_to_standard_output_can_have_a_journal(simulate: Command):
     assert len(first.out.splitlines()) == 5
     assert len(second.out.splitlines()) == 12
     assert sent(second.err) == 7
+
+
+def test_a_pipe_s_output_holds_the_rows_of_its_last_reading(simulate: Command, monkeypatch: pytest.MonkeyPatch):
+    """Other rows on the pipe leave one row each, with its own index; rows that are gone leave the output."""
+
+    def ask(*prompts: str, options: tuple[str, ...] = ()) -> None:
+        text = "".join(json.dumps({"prompt": prompt}) + "\n" for prompt in prompts)
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+        assert simulate("-", "-o", "out.jsonl", *options).code == 0
+
+    ask("Why?", "Who?", "What?")
+    ask("When?", "Who?")
+    rows = [json.loads(line) for line in Path("out.jsonl").read_text().splitlines()]
+    assert sorted(row["index"] for row in rows) == [0, 1]
+    ask("Why?", "Who?", "What?", "When?")
+    assert len(Path("out.jsonl").read_text().splitlines()) == 4

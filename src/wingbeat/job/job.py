@@ -81,6 +81,7 @@ class FileJob:
         self._resumption = resumption
         self._progress = journal.progress()
         self._mark = OutputMark()
+        self._was_read_to_its_end = False
         self.recent = RecentlySent(journal)
         already = resumption.answered + resumption.failed
         self.statistics = Statistics(None if scan is None else scan.rows, already)
@@ -137,7 +138,11 @@ class FileJob:
     def finish(self) -> None:
         """Make the output whole; call it when the writer is closed, however the run ended."""
         if self._scan is None:
-            self._resumption.settle(whole_input=False)
+            self._resumption.settle(whole_input=self._was_read_to_its_end and not self._selection.is_partial)
+            self._progress.answered, self._progress.failed = self._journal.counts()
+            if not self._progress.failed:
+                self._progress.failures = {}
+            self._journal.keep(progress=self._progress)
             self._sink.resume()
         self._sink.finish()
 
@@ -165,6 +170,7 @@ class FileJob:
                 self.statistics.already += 1
             else:
                 yield record
+        self._was_read_to_its_end = True
 
     def _commit(self, group: list[Answered]) -> None:
         """Make a group durable, then visible: what stands in the output is always in the journal."""

@@ -95,7 +95,7 @@ class Resumption:
             moves += [
                 (seq, -1)
                 for seq, position, _ok in self._journal.positions()
-                if position >= 0 and not self._claimed[seq]
+                if position >= 0 and seq <= self._last_before and not self._claimed[seq]
             ]
         if moves:
             self._journal.move(moves)

@@ -169,6 +169,11 @@ class Journal:
         """Return how many outcomes are kept."""
         return int(self._execute("select count(*) from outcomes").fetchone()[0])
 
+    def counts(self) -> tuple[int, int]:
+        """Return how many rows of the input are answered, and how many have failed."""
+        found = dict(self._rows("select ok, count(*) from outcomes where idx >= 0 group by ok", ()))
+        return int(found.get(1, 0)), int(found.get(0, 0))
+
     def has_answers(self) -> bool:
         """True when anything was answered; failures alone bind nobody to the options that led to them."""
         return self._execute("select 1 from outcomes where ok = 1 limit 1").fetchone() is not None
