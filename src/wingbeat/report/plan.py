@@ -141,7 +141,7 @@ def plan_lines(plan: Plan) -> list[tuple[str, str]]:
         if plan.shortest_s is None:
             lines.append(("time", "no rate limit is given, so none is kept; see --rpm and --tpm"))
         elif plan.shortest_s == 0:
-            lines.append(("time", "fits in the quota at once: one reply's latency"))
+            lines.append(("time", "fits in the quota at once: as long as the slowest reply"))
         else:
             lines.append(("time", f"at least {duration(plan.shortest_s)} within the limits"))
     return lines
