@@ -201,3 +201,13 @@ def test_a_pipe_s_output_holds_the_rows_of_its_last_reading(simulate: Command, m
     assert sorted(row["index"] for row in rows) == [0, 1]
     ask("Why?", "Who?", "What?", "When?")
     assert len(Path("out.jsonl").read_text().splitlines()) == 4
+
+
+def test_failures_stay_failures_under_the_same_options(simulate: Command):
+    """A run of nothing but failures, given again as it was, asks nothing; only `--retry-failed` asks them again."""
+    Path("in.txt").write_text("Why?\nWho?\n")
+    wrong = ("in.txt", "-o", "out.jsonl", "--temperature", "5")
+    assert simulate(*wrong).code == 1
+    assert "0 to ask" in simulate(*wrong).err
+    plan = json.loads(simulate(*wrong, "--retry-failed", "--dry-run", "--json").err.splitlines()[0])
+    assert plan["to_ask"] == 2

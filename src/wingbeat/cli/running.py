@@ -60,12 +60,11 @@ def _execute(values: dict[str, Any]) -> int:
         reporter.say("warning", f"warning: {warning}")
     with contextlib.ExitStack() as stack:
         journal = stack.enter_context(_open_journal(wanted, values))
-        if journal.has_answers():  # else nothing is mixed, whatever was tried before
-            if not values["check"]:
-                wanted.identity.check(journal)
+        if not values["check"]:
+            is_other_run = wanted.identity.differs(journal)
             _check_output_name(journal, wanted)
-        elif not (values["dry_run"] or values["check"]):
-            journal.drop([seq for seq, _position, _ok in journal.positions()])
+            if is_other_run and not values["dry_run"]:
+                journal.drop([seq for seq, _position, _ok in journal.positions()])
         resumption = Resumption(journal, retry_failed=values["retry_failed"])
         found = None
         if wanted.source.can_reread:
@@ -80,10 +79,7 @@ def _execute(values: dict[str, Any]) -> int:
         if values["overwrite"] and wanted.journal is not None:
             journal = stack.enter_context(_start_over(wanted.journal, wanted.output))
             resumption = Resumption(journal, retry_failed=False)
-        if not journal.has_answers():
-            journal.keep(run=wanted.identity)
-        if wanted.output is not None:
-            journal.keep(output_name=wanted.output.name)
+        journal.keep(run=wanted.identity, output_name=None if wanted.output is None else wanted.output.name)
         sink = _open_sink(wanted, journal, found, ordered=values["ordered"])
         job = FileJob(
             source=wanted.source,

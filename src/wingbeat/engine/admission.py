@@ -120,11 +120,6 @@ class Admission:
         self.breaker.abandoned(grant.is_try)
         self.leave()
 
-    def wake(self) -> None:
-        """Look again after limits, slots or the breaker have changed."""
-        if self._waiting:
-            self._pump()
-
     def _due(self, now: float, cost: Cost) -> float:
         """Return when a request may go, and note what stands in the way."""
         if not self.slots.is_free:

@@ -10,14 +10,6 @@ from wingbeat.model.http import HttpReply, HttpRequest, TransportFailure
 from wingbeat.model.record import Record, Request
 
 
-class Clock(Protocol):
-    """Monotonic seconds and timers; an asyncio event loop is one."""
-
-    def time(self) -> float:
-        """Return monotonic seconds."""
-        ...
-
-
 class Codec(Protocol):
     """One service's wire format, as pure functions."""
 

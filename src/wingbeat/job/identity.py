@@ -28,24 +28,24 @@ class RunIdentity(msgspec.Struct, frozen=True):
     template: str | None = None
     keep_columns: bool = False
 
-    def check(self, journal: Journal) -> None:
+    def differs(self, journal: Journal) -> bool:
         """
-        Compare with the run that the journal was begun with; a new journal takes this one.
+        Compare with the run that the journal was begun with.
+
+        Returns:
+            True when something differs but nothing was answered, so that its failures bind nobody.
 
         Raises:
-            ChangedRunError: Something differs; the message says what.
+            ChangedRunError: Something differs, and there are answers that must not be mixed; the message says what.
         """
         kept = journal.read("run")
-        if kept is None:
-            journal.keep(run=self)
-            return
-        before = msgspec.convert(kept, RunIdentity)
-        changes = list(_changes(before, self))
-        if changes:
+        changes = [] if kept is None else _changes(msgspec.convert(kept, RunIdentity), self)
+        if changes and journal.has_answers():
             raise ChangedRunError(
                 f"`{journal.path}` holds another run: {'; '.join(changes)}",
                 hint="give the same options again, choose another output, or start over with --overwrite",
             )
+        return bool(changes)
 
 
 def _changes(before: RunIdentity, now: RunIdentity) -> list[str]:

@@ -78,7 +78,6 @@ class Scan(msgspec.Struct):
         input_tokens: Estimated input tokens of the rows to be asked, run-wide system text included.
         faulty: How many rows are bad.
         faults: The first of them.
-        largest_tokens: Estimated input tokens of the largest row.
         columns: The input's columns, in order of appearance.
         done: Rows that have their outcome, by position.
         records: The rows still to be asked, when they are few enough to be kept instead of read again; else None.
@@ -89,7 +88,6 @@ class Scan(msgspec.Struct):
     input_tokens: float = 0.0
     faulty: int = 0
     faults: list[Fault] = []
-    largest_tokens: float = 0.0
     columns: tuple[str, ...] = ()
     done: Bits | None = None
     records: list[Record] | None = None
@@ -109,7 +107,7 @@ def scan(source: Source, builder: RecordBuilder, selection: Selection, resumptio
     identifiers = DuplicateFinder()
     last_columns: object = None
     rows = remaining = faulty = 0
-    tokens = largest = 0.0
+    tokens = 0.0
     records: list[Record] | None = []
     for position, row in selection.rows(source):
         record = builder.build(position, row)
@@ -134,9 +132,7 @@ def scan(source: Source, builder: RecordBuilder, selection: Selection, resumptio
             if remaining > KEPT_ROWS or tokens > KEPT_TOKENS:
                 records = None
         if record.request is not None:
-            size = max(1.0, raw_tokens(*text_size(record.request)))
-            tokens += size
-            largest = max(largest, size)
+            tokens += max(1.0, raw_tokens(*text_size(record.request)))
     _refuse_twice(source, builder, selection, identifiers.find())
     if not rows:
         raise SourceError(f"`{source.name}` holds no rows", hint="check that it is the right file")
@@ -151,7 +147,6 @@ def scan(source: Source, builder: RecordBuilder, selection: Selection, resumptio
         input_tokens=tokens,
         faulty=faulty,
         faults=faults,
-        largest_tokens=largest,
         columns=tuple(columns),
         done=done,
         records=records,

@@ -24,6 +24,7 @@ from pyreqwest.http import HeaderMap
 
 from wingbeat._version import __version__
 from wingbeat.errors import ConfigurationError
+from wingbeat.ledgers.limits import DEFAULT_TIMEOUT_S
 from wingbeat.model.http import HttpReply, HttpRequest, TransportFailure, TransportFault
 
 CONNECT_TIMEOUT_S = 30.0
@@ -67,7 +68,7 @@ class HttpTransport:
         base_url: str,
         secret_headers: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
-        timeout_s: float = 300.0,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
     ) -> None:
         hostname = check_base_url(base_url)
         self.base_url = base_url.rstrip("/")
