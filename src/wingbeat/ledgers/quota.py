@@ -80,6 +80,11 @@ class Quota:
     def __repr__(self) -> str:
         return f"<Quota {', '.join(map(repr, self.limits)) or 'unlimited'}>"
 
+    def share(self, cost: Cost) -> float:
+        """Return a request's dominant share: the largest part of any limit's window that it takes; 1 without limits."""
+        shares = [(1.0 if limit.name == REQUESTS else cost.input_tokens) / limit.limit for limit in self.limits]
+        return max(shares, default=1.0)
+
     def never_fits(self, input_tokens: float) -> str | None:
         """Return why a request can never be admitted, or None when it can."""
         if self.input_tokens is not None and input_tokens > self.input_tokens.limit:

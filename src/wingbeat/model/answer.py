@@ -7,6 +7,8 @@ from typing import Any
 
 import msgspec
 
+from wingbeat.model.limit import LimitHint
+
 
 class Usage(msgspec.Struct, frozen=True, gc=False):
     """
@@ -37,6 +39,7 @@ class Completion(msgspec.Struct, frozen=True):
         response_id: The service's own identifier, or None.
         withheld: True when the service blocked or refused the answer.
         value: What a call of the user's own returned; None for answers over the wire.
+        hints: What the reply's headers say of the service's limits.
     """
 
     text: str | None
@@ -46,6 +49,7 @@ class Completion(msgspec.Struct, frozen=True):
     response_id: str | None = None
     withheld: bool = False
     value: Any = None
+    hints: tuple[LimitHint, ...] = ()
 
 
 class FailureKind(StrEnum):
@@ -95,7 +99,7 @@ class QuotaViolation(msgspec.Struct, frozen=True):
 
     Args:
         quota_id: The service's name for the limit.
-        resource: ``requests`` or ``input_tokens``, or None when the name tells neither.
+        resource: ``requests``, ``input_tokens``, ``output_tokens`` or ``tokens``, or None when the name tells none.
         window_s: Seconds of its window (60 or 86,400), or None when unknown.
         limit: Its value in units per window, or None when not said.
     """
@@ -118,6 +122,7 @@ class Failure(msgspec.Struct, frozen=True):
         status: HTTP status, or None when no reply came.
         violations: The limits that were passed, as far as the service named them.
         usage: Tokens that were billed although there is no answer, or None.
+        hints: What the reply's headers say of the service's limits.
     """
 
     kind: FailureKind
@@ -127,6 +132,7 @@ class Failure(msgspec.Struct, frozen=True):
     status: int | None = None
     violations: tuple[QuotaViolation, ...] = ()
     usage: Usage | None = None
+    hints: tuple[LimitHint, ...] = ()
 
 
 class ErrorDetail(msgspec.Struct, frozen=True):
