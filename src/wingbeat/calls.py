@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import msgspec
 
 from wingbeat.ledgers.estimate import BYTES_PER_TOKEN
+from wingbeat.ledgers.watch import Watch
 from wingbeat.model.answer import Completion, Failure, FailureKind, Usage
 from wingbeat.model.record import Record
+from wingbeat.providers.foreign_errors import classify_foreign, refusal_kind
 from wingbeat.providers.gemini_errors import classify_error
+from wingbeat.providers.rate_hints import read_limit_text, read_wait, with_hints
 
 _NO_USAGE = Usage()
 
@@ -48,8 +51,8 @@ class FunctionCaller:
         """Return the input tokens that the user estimates for an item; 0 without an estimate."""
         return 0.0 if self._input_tokens is None else self._input_tokens(item)
 
-    async def call(self, prepared: Any, timeout_s: float) -> Completion | Failure:
-        """Call once; only cancellation and errors that end the program are raised."""
+    async def call(self, prepared: Any, timeout_s: float, watch: Watch | None = None) -> Completion | Failure:  # noqa: ARG002
+        """Call once; only cancellation and errors that end the program are raised. Nobody sees into the call."""
         task = asyncio.current_task()
         cancelled_before = task.cancelling() if task is not None else 0
         try:
@@ -64,7 +67,9 @@ class FunctionCaller:
                 return Failure(FailureKind.TIMEOUT, f"no result within {timeout_s:g} s")
             return classify_exception(error)
         usage = _NO_USAGE if self._usage is None else self._usage(value)
-        return Completion(value if isinstance(value, str) else None, None, usage, value=value)
+        completion = Completion(value if isinstance(value, str) else None, None, usage, value=value)
+        headers = {} if isinstance(value, _WITHOUT_HEADERS) else _headers(value)
+        return with_hints(completion, headers) if headers else completion
 
 
 def classify_exception(error: Exception) -> Failure:
@@ -72,16 +77,21 @@ def classify_exception(error: Exception) -> Failure:
     Say what an exception of some client means.
 
     The cases, in order:
-        1. It carries an HTTP status (google-genai, openai, anthropic, httpx): judged as that reply would be.
+        1. It carries an HTTP status (google-genai, openai, anthropic, httpx), or the body of an error that came in
+           the middle of a stream: judged as that reply would be.
         2. Its name, or a base's, speaks of a time-out or of a connection: transient.
         3. Anything else is the call's own fault: the record fails.
     """
-    status = _status(error)
+    status, body = _status(error), _body(error)
+    headers = _headers(getattr(error, "response", None))
+    failure = classify_foreign(status, headers, body)
+    if failure is not None:
+        return with_hints(failure, headers)
     if status is not None:
-        failure = classify_error(status, _headers(error), _body(error))
+        failure = classify_error(status, headers, body)
         if failure.provider_code is None:
-            return msgspec.structs.replace(failure, detail=_said(error))
-        return failure
+            failure = _by_its_words(msgspec.structs.replace(failure, detail=_said(error)), error)
+        return with_hints(failure, headers)
     names = " ".join(kind.__name__ for kind in type(error).__mro__)
     if isinstance(error, TimeoutError) or "Timeout" in names:
         return Failure(FailureKind.TIMEOUT, _said(error))
@@ -89,6 +99,22 @@ def classify_exception(error: Exception) -> Failure:
         return Failure(FailureKind.CONNECTION, _said(error))
     return Failure(FailureKind.CALL_ERROR, _said(error))
 
+
+def _by_its_words(failure: Failure, error: Exception) -> Failure:
+    """Read a refusal of which the client kept the service's words but not its body."""
+    if failure.kind is not FailureKind.RATE_LIMITED or failure.violations:
+        return failure
+    text = str(error)
+    if "insufficient_quota" in text:
+        return msgspec.structs.replace(failure, kind=FailureKind.SPENDING_LIMIT)
+    wait_s = failure.retry_after_s if failure.retry_after_s is not None else read_wait({}, text)
+    violations = read_limit_text(text)
+    kind = refusal_kind(text, violations, wait_s)
+    return msgspec.structs.replace(failure, kind=kind, retry_after_s=wait_s, violations=violations)
+
+
+_WITHOUT_HEADERS = (str, bytes, int, float, list, tuple, dict, type(None))
+"""What most calls return; a look at anything else for headers may cost more."""
 
 _CONNECTION_WORDS = (
     "ConnectError",
@@ -113,11 +139,18 @@ def _status(error: Exception) -> int | None:
     return None
 
 
-def _headers(error: Exception) -> dict[str, str]:
-    headers = getattr(getattr(error, "response", None), "headers", None)
+def _headers(source: Any) -> dict[str, str]:
+    """
+    Return the headers of a reply that some client gave out, names in lower case; none where it has none.
+
+    openai's and anthropic's ``with_raw_response``, httpx, aiohttp and requests have them as a mapping.
+    """
     try:
-        return {str(name).lower(): str(value) for name, value in dict(headers or {}).items()}
-    except (TypeError, ValueError):
+        headers = getattr(source, "headers", None)
+        if not isinstance(headers, Mapping):
+            return {}
+        return {str(name).lower(): str(value) for name, value in headers.items()}
+    except Exception:  # noqa: BLE001 - foreign objects may compute what looks like a field
         return {}
 
 
@@ -125,6 +158,8 @@ def _body(error: Exception) -> bytes:
     """Return the error body that the client kept: parsed, or as bytes."""
     for source in (getattr(error, "details", None), getattr(error, "body", None)):
         if isinstance(source, dict | list):
+            if isinstance(source, dict) and not ({"error", "message"} & source.keys()):
+                continue  # anthropic's `details` are a part of the body
             try:
                 body = source if isinstance(source, list) or "error" in source else {"error": source}
                 return msgspec.json.encode(body)

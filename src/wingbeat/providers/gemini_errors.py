@@ -5,16 +5,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 import msgspec
 
 from wingbeat.model.answer import Failure, FailureKind, QuotaViolation
+from wingbeat.providers.waits import header_wait, read_span, text_wait
 
-_RETRY_TEXT = re.compile(r"retry in ([0-9]+(?:\.[0-9]+)?)(ms|s)\b", re.IGNORECASE)
 _LIMIT_ZERO = re.compile(r"\blimit:\s*0\b")
-_DURATION = re.compile(r"^([0-9]+(?:\.[0-9]+)?)s$")
 
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What msgspec raises on bytes that are no JSON, not UTF-8, or nested without end."""
@@ -55,7 +53,7 @@ def malformed(body: bytes) -> Failure:
 def _shown(body: bytes) -> str:
     """Return the start of a body, safe to print on one line."""
     text = bytes(body[:120]).decode("utf-8", "replace")
-    return repr(_printable(text))
+    return repr(printable(text))
 
 
 def read_json(body: bytes) -> Any:
@@ -112,9 +110,9 @@ def classify_error(http_status: int, headers: Mapping[str, str], body: bytes) ->
     """
     error = _read_status(http_status, body)
     if error is None:
-        kind = _by_status(http_status)
-        return Failure(kind, f"HTTP {http_status}: {_shown(body)}", _header_wait(headers), status=http_status)
-    kind = _by_status(error.code)
+        kind = kind_of_status(http_status)
+        return Failure(kind, f"HTTP {http_status}: {_shown(body)}", header_wait(headers), status=http_status)
+    kind = kind_of_status(error.code)
     wait_s = _told_wait(error, headers)
     violations: tuple[QuotaViolation, ...] = ()
     if kind is FailureKind.RATE_LIMITED:
@@ -124,11 +122,12 @@ def classify_error(http_status: int, headers: Mapping[str, str], body: bytes) ->
         kind = _invalid_kind(error)
     elif kind is FailureKind.PERMISSION and _FILE_REFUSED in error.message:
         kind = FailureKind.INVALID_REQUEST
-    code = None if error.status is None else _printable(error.status)
-    return Failure(kind, _one_line(error.message, error.code), wait_s, code, error.code, violations)
+    code = None if error.status is None else printable(error.status)
+    return Failure(kind, one_line(error.message, error.code), wait_s, code, error.code, violations)
 
 
-def _by_status(status: int) -> FailureKind:
+def kind_of_status(status: int) -> FailureKind:
+    """Return what an HTTP status alone says."""
     kind = _BY_STATUS.get(status)
     if kind is not None:
         return kind
@@ -139,13 +138,14 @@ def _by_status(status: int) -> FailureKind:
     return FailureKind.MALFORMED_REPLY
 
 
-def _one_line(message: str, code: int) -> str:
+def one_line(message: str, code: int) -> str:
+    """Return a service's words as one printable line of bounded length."""
     text = " ".join(message[: 4 * LONGEST_DETAIL].split())[:LONGEST_DETAIL]
-    shown = _printable(text)
+    shown = printable(text)
     return shown or f"HTTP {code} without a message"
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Return a text without what a terminal or UTF-8 can't take: escapes, half surrogate pairs."""
     return "".join(char if char.isprintable() else " " for char in text)
 
@@ -215,44 +215,17 @@ def _told_wait(error: _Status, headers: Mapping[str, str]) -> float | None:
     The message is precise; ``retryDelay`` is cut to whole seconds, so one is added.
     Source: recorded 429 bodies of the Gemini API.
     """
-    found = _RETRY_TEXT.search(error.message)
-    if found:
-        return _believable(float(found[1]) / (1000.0 if found[2].lower() == "ms" else 1.0))
+    told_s = text_wait(error.message)
+    if told_s is not None:
+        return told_s
     for item in error.details:
         if _text(item.get("@type")).endswith("google.rpc.RetryInfo"):
             delay = item.get("retryDelay")
-            match = _DURATION.match(delay) if isinstance(delay, str) else None
-            if match:
-                return _believable(float(match[1]) + 1.0)
-    return _header_wait(headers)
-
-
-def _header_wait(headers: Mapping[str, str]) -> float | None:
-    """Read Retry-After in its millisecond, second and date forms."""
-    for name, scale in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
-        value = headers.get(name)
-        if value is None:
-            continue
-        try:
-            seconds = float(value) / scale
-        except ValueError:
-            return _until_date(value, headers.get("date"))
-        return _believable(seconds)
-    return None
-
-
-def _believable(seconds: float) -> float | None:
-    """Return the wait, or None for one that no service means."""
-    return seconds if 0 <= seconds < 1e9 else None
+            delay_s = read_span(delay) if isinstance(delay, str) else None
+            if delay_s is not None:
+                return delay_s + 1.0
+    return header_wait(headers)
 
 
 def _text(value: Any) -> str:
-    return _printable(value) if isinstance(value, str) else ""
-
-
-def _until_date(value: str, date: str | None) -> float | None:
-    """Return the seconds between the server's own clock and the date it names."""
-    try:
-        return max(0.0, (parsedate_to_datetime(value) - parsedate_to_datetime(date or "")).total_seconds())
-    except (TypeError, ValueError, OverflowError):
-        return None
+    return printable(value) if isinstance(value, str) else ""
