@@ -94,6 +94,11 @@ class RateLimit:
         return self._account.total
 
     @property
+    def rung(self) -> int:
+        """How many stricter paces have been taken."""
+        return self._rung
+
+    @property
     def is_strict(self) -> bool:
         """True once the service has refused what its stated window allows."""
         return self._rung > 0
