@@ -49,6 +49,9 @@ SERVICE_FAILURES = frozenset(
 )
 """Failures that say something about the service's health: they feed the breaker and the retry budget."""
 
+OVERLOADS = frozenset({FailureKind.OVERLOADED, FailureKind.TIMEOUT, FailureKind.CONNECTION})
+"""Failures that fewer requests in flight may prevent."""
+
 _RETRIED = SERVICE_FAILURES | {FailureKind.MALFORMED_REPLY}
 
 _STOPS: dict[FailureKind, Literal["day_quota", "access", "spending"]] = {
