@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import Literal
+from collections.abc import Callable
+from typing import Any, Literal
 
+from wingbeat.ledgers.backfill import MOST_CANDIDATES, delays, ready_beside_spare
 from wingbeat.ledgers.breaker import Breaker, BreakerState
+from wingbeat.ledgers.concurrency import Concurrency
+from wingbeat.ledgers.flows import DEFAULT_FLOW, FlowQueue, Flows
 from wingbeat.ledgers.quota import Cost, Quota, Reservation
-from wingbeat.ledgers.slots import Slots
 
 WaitingFor = Literal["slot", "quota", "service"]
+
+_NOTHING = Cost(0.0)
+"""What fits as soon as anything does: no limit is paused, or in debt for what went before."""
 
 
 class AdmissionClosed(Exception):
@@ -24,21 +30,30 @@ class DaySpent(Exception):
 class Grant:
     """The right to send one request at this moment; give it back with `Admission.leave`."""
 
-    __slots__ = ("is_try", "reservation")
+    __slots__ = ("flow", "is_try", "reservation")
 
-    def __init__(self, reservation: Reservation, is_try: bool) -> None:
+    def __init__(self, reservation: Reservation, is_try: bool, flow: RequestFlow) -> None:
         self.reservation = reservation
         self.is_try = is_try
+        self.flow = flow
+
+
+RequestFlow = FlowQueue[asyncio.Future[Grant], Callable[[], Cost]]
+"""Lanes that wait in one flow, each with what its request would cost now."""
 
 
 class Admission:
     """
-    Admit requests first come, first served, each at the moment it may go.
+    Admit requests, each at the moment it may go: flows by their weights, and within a flow first come first served.
 
     A lane that is granted sends at once: nothing lies between the grant and the wire. Waiting lanes own no timers:
     one timer wakes the first of them, and every one whose time has come goes in the same wake-up. A lane cancelled
     while it waits leaves no trace; cancelled after its grant it gives the slot back, and the quota stays spent,
     since the service may have counted it.
+
+    With one flow nobody is ever overtaken. With several, while the one whose turn it is has to wait for room for a
+    large request, another's small one may pass if the large one goes no later for it; and a flow leaves a little of
+    each limit to heavier ones.
 
     Args:
         quota: The route's limits.
@@ -46,73 +61,93 @@ class Admission:
         breaker: Whether the service is up.
     """
 
-    def __init__(self, quota: Quota, slots: Slots, breaker: Breaker) -> None:
+    def __init__(self, quota: Quota, slots: Concurrency, breaker: Breaker) -> None:
         self.quota = quota
         self.slots = slots
         self.breaker = breaker
+        self.flows: Flows[asyncio.Future[Grant], Callable[[], Cost]] = Flows()
         self.blocked_by: WaitingFor | None = None
         self.due_at = float("-inf")
+        self._default = self.flows.named(DEFAULT_FLOW)
         self._loop = asyncio.get_running_loop()
-        self._waiting: deque[tuple[Cost, asyncio.Future[Grant]]] = deque()
         self._timer: asyncio.TimerHandle | None = None
 
     def __repr__(self) -> str:
-        return f"<Admission {len(self._waiting)} waiting for {self.blocked_by}, {self.slots!r}, {self.quota!r}>"
+        shared = f"{self.flows!r}, " if self.flows.is_shared else ""
+        return f"<Admission {self.waiting} waiting for {self.blocked_by}, {shared}{self.slots!r}, {self.quota!r}>"
 
     @property
     def waiting(self) -> int:
         """Lanes that wait to send."""
-        return len(self._waiting)
+        return self.flows.waiting
 
-    def enter_nowait(self, cost: Cost) -> Grant | None:
+    def enter_nowait(self, cost: Cost, flow: RequestFlow | None = None) -> Grant | None:
         """
         Take the right to send one request if it may go at this very moment and nobody waits; else None.
+
+        Args:
+            cost: What the request is expected to take.
+            flow: Where it belongs; to the default flow if None.
 
         Raises:
             DaySpent: The requests of the day are used up.
         """
         if self.quota.day_is_spent:
             raise DaySpent
-        if self._waiting:
+        if self.flows.waiting:
             return None
         now = self._loop.time()
-        return self._grant(now, cost) if self._due(now, cost) <= now else None
+        flow = flow or self._default
+        if self._due(now, cost, flow) > now:
+            return None
+        # With one flow there is nobody to compare it with, so its share is not reckoned.
+        self.flows.charge(flow, self.quota.share(cost) if self.flows.is_shared else 0.0)
+        return self._grant(now, cost, flow)
 
-    async def enter(self, cost: Cost, waiters: set[asyncio.Future[Grant]]) -> Grant:
+    async def enter(
+        self,
+        cost: Cost | Callable[[], Cost],
+        waiters: set[asyncio.Future[Any]],
+        flow: RequestFlow | None = None,
+    ) -> Grant:
         """
         Wait for the right to send one request.
 
         Args:
-            cost: What the request is expected to take.
+            cost: What the request is expected to take; or what says so, and is asked again at its turn.
             waiters: Holds the lane's future while it waits, for `Stopping` to end the wait of a whole run.
+            flow: Where it queues; in the default flow if None.
 
         Raises:
             AdmissionClosed: The run has stopped meanwhile.
             DaySpent: The requests of the day are used up.
         """
-        grant = self.enter_nowait(cost)
-        if grant is not None:
-            return grant
+        cost_now = cost if callable(cost) else lambda: cost
+        if not self.flows.waiting or self.quota.day_is_spent:
+            grant = self.enter_nowait(cost_now(), flow)
+            if grant is not None:
+                return grant
+        flow = flow or self._default
         future: asyncio.Future[Grant] = self._loop.create_future()
-        self._waiting.append((cost, future))
-        if self._timer is None:
-            self._pump()
+        is_first = self.flows.join(flow, future, cost_now)
         waiters.add(future)
+        if is_first or self._timer is None:
+            self._pump()
         try:
             return await future
-        except asyncio.CancelledError:
+        except BaseException:
+            if self.flows.withdraw(flow, future):
+                self._pump()
             if future.done() and not future.cancelled() and future.exception() is None:
                 self.abandon(future.result())
             raise
         finally:
             waiters.discard(future)
-            if self._waiting and self._waiting[0][1].done():
-                self._pump()
 
     def leave(self) -> None:
         """Give the slot of an ended request back."""
         self.slots.give_back()
-        if self._waiting:
+        if self.flows.waiting:
             self._pump()
 
     def abandon(self, grant: Grant) -> None:
@@ -120,7 +155,12 @@ class Admission:
         self.breaker.abandoned(grant.is_try)
         self.leave()
 
-    def _due(self, now: float, cost: Cost) -> float:
+    def settle(self, grant: Grant, took: Cost) -> None:
+        """Charge a request's flow for what the request truly took, in place of the estimate; the quota is not told."""
+        if self.flows.is_shared:
+            self.flows.settle(grant.flow, self.quota.share(took) - self.quota.share(grant.reservation.cost))
+
+    def _due(self, now: float, cost: Cost, flow: RequestFlow) -> float:
         """Return when a request may go, and note what stands in the way."""
         if not self.slots.is_free:
             self.blocked_by = "slot"
@@ -130,37 +170,87 @@ class Admission:
             if due > now:
                 self.blocked_by = "service"
                 return due
-        due = self.quota.ready_at(now, cost)
+        due = self.quota.ready_at(now, cost) if flow.weight == self.flows.heaviest else self._light_due(now, cost)
         self.blocked_by = "quota" if due > now else None
         return due
 
-    def _grant(self, now: float, cost: Cost) -> Grant:
+    def _light_due(self, now: float, cost: Cost) -> float:
+        """Return when the quota allows a request that leaves some of it to heavier flows than its own."""
+        return max(self.quota.paused_until, ready_beside_spare(self.quota.guards, cost, now))
+
+    def _grant(self, now: float, cost: Cost, flow: RequestFlow) -> Grant:
         self.slots.take()
-        return Grant(self.quota.commit(now, cost), self.breaker.admit(now))
+        return Grant(self.quota.commit(now, cost), self.breaker.admit(now), flow)
+
+    def _serve(self, now: float, cost: Cost, flow: RequestFlow) -> None:
+        """Wake the first lane of a flow with its grant."""
+        future = self.flows.serve(flow, self.quota.share(cost) if self.flows.is_shared else 0.0)
+        future.set_result(self._grant(now, cost, flow))
 
     def _pump(self) -> None:
         """Grant everyone whose time has come; set the one timer for the next."""
         self._stop_timer()
         now = self._loop.time()
-        waiting = self._waiting
-        while waiting:
-            cost, future = waiting[0]
+        flows = self.flows
+        while (flow := flows.head()) is not None:
+            future, cost_now = flow.first
             if future.done():
-                waiting.popleft()
+                flows.withdraw(flow, future)
                 continue
             if self.quota.day_is_spent:
-                waiting.popleft()
+                flows.withdraw(flow, future)
                 future.set_exception(DaySpent())
                 continue
-            due = self._due(now, cost)
-            if due > now:
-                self.due_at = due
-                if due != float("inf"):
-                    self._timer = self._loop.call_at(due, self._pump)
-                return
-            waiting.popleft()
-            future.set_result(self._grant(now, cost))
+            cost = cost_now()
+            due = self._due(now, cost, flow)
+            if due <= now:
+                self._serve(now, cost, flow)
+                continue
+            self.due_at = due
+            wake_at = due
+            if self.blocked_by == "quota" and flows.waiting > len(flow.queue):
+                wake_at = self._let_pass(now, flow, cost, due)
+                self.blocked_by = "quota"
+            if wake_at != float("inf"):
+                self._timer = self._loop.call_at(wake_at, self._pump)
+            return
         self.blocked_by = None
+
+    def _let_pass(self, now: float, head: RequestFlow, head_cost: Cost, due: float) -> float:
+        """
+        Grant those of other flows that fit beside a head which waits for room, and don't delay it.
+
+        Returns:
+            When to look again: when the head is due, or earlier when another may fit by then.
+        """
+        open_at = self.quota.ready_at(now, _NOTHING)
+        if open_at > now or self.breaker.state is not BreakerState.CLOSED:
+            return min(open_at, due)
+        look_at, leaves_spare = due, head.weight < self.flows.heaviest
+        candidates = deque(self.flows.next_heads(MOST_CANDIDATES))
+        while candidates:
+            flow = candidates.popleft()
+            future, cost_now = flow.first
+            if future.done():
+                continue
+            cost = cost_now()
+            ready_at = self._due(now, cost, flow)
+            if ready_at > now:
+                look_at = min(look_at, ready_at)
+            elif self._leaves_a_slot and not delays(
+                self.quota.guards, head_cost, cost, due, now, leaves_spare=leaves_spare
+            ):
+                self._serve(now, cost, flow)
+                if self.quota.day_is_spent:
+                    return now
+                if flow.queue:
+                    candidates.append(flow)
+        return look_at
+
+    @property
+    def _leaves_a_slot(self) -> bool:
+        """True when there is a slot for the head too: the last one is kept for it."""
+        return self.slots.in_flight + 1 < self.slots.limit
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
