@@ -6,13 +6,14 @@ import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from random import Random
 
+from wingbeat.engine.attempt import Attempt
 from wingbeat.engine.intake import IteratorIntake
-from wingbeat.engine.lane import Attempt
 from wingbeat.engine.ports import Transport
 from wingbeat.engine.route import HttpCaller, Route
 from wingbeat.engine.run import Run
 from wingbeat.engine.statistics import Statistics
 from wingbeat.ledgers.budget import Budget
+from wingbeat.ledgers.hedge import Hedging
 from wingbeat.ledgers.prices import Prices
 from wingbeat.ledgers.quota import Quota
 from wingbeat.model.answer import Completion, Failure, Outcome
@@ -64,6 +65,7 @@ class Play:
         max_attempts: int = 5,
         timeout_s: float = 300.0,
         record_timeout_s: float | None = None,
+        hedging: Hedging | None = None,
         prices: Prices | None = None,
         budget: Budget | None = None,
         max_output_tokens: int | None = None,
@@ -79,6 +81,7 @@ class Play:
             max_attempts=max_attempts,
             timeout_s=timeout_s,
             record_timeout_s=record_timeout_s,
+            hedging=hedging,
             random=Random(seed),
             day_resets=lambda: "midnight in Los Angeles",
         )

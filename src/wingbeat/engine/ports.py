@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from wingbeat.model.answer import Completion, Failure, Outcome
+from wingbeat.model.answer import Completion, Failure, Outcome, Usage
 from wingbeat.model.http import HttpReply, HttpRequest, TransportFailure
 from wingbeat.model.record import Record, Request
 
@@ -23,12 +23,47 @@ class Codec(Protocol):
         """Turn any reply into a completion or a failure; never raises."""
         ...
 
+    def streamed(self, request: HttpRequest) -> HttpRequest:
+        """Return the request that asks the same for an answer in parts."""
+        ...
+
+    def stream(self) -> AnswerStream:
+        """Return what puts the parts of one answer together."""
+        ...
+
+
+class AnswerStream(Protocol):
+    """One streamed answer on its way; never raises."""
+
+    @property
+    def usage(self) -> Usage | None:
+        """Tokens that the service has told so far, or None."""
+        ...
+
+    def feed(self, data: bytes) -> int:
+        """Take the next bytes of the body; return how many parts of the answer they have completed."""
+        ...
+
+    def finish(self, reply: HttpReply) -> Completion | Failure:
+        """Say what came of it: the status and headers are the reply's, and the body where the status is no 200."""
+        ...
+
 
 class Transport(Protocol):
     """Sends requests; every way to fail comes back as a value."""
 
     async def send(self, request: HttpRequest, timeout_s: float) -> HttpReply | TransportFailure:
         """Send one request and read its whole reply within ``timeout_s`` seconds."""
+        ...
+
+    async def stream(
+        self, request: HttpRequest, timeout_s: float, take: Callable[[bytes], None]
+    ) -> HttpReply | TransportFailure:
+        """
+        Send one request and hand the body of a 200 on as it comes.
+
+        The reply returned has the body itself only where the status is another.
+        """
         ...
 
 

@@ -5,20 +5,26 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from wingbeat.engine.lane import Attempt, Lane
+from wingbeat.engine.admission import RequestFlow
+from wingbeat.engine.attempt import Attempt
+from wingbeat.engine.lane import Lane
 from wingbeat.engine.ports import Delivery, Intake
 from wingbeat.engine.route import Route
 from wingbeat.engine.statistics import Statistics
 from wingbeat.engine.stopping import Stopping
 from wingbeat.model.answer import Failure
 
+SPARE_LANES = 32
+"""Lanes that may wait to send: enough to fill what a growing limit makes free, and to choose who goes next."""
+
 
 class Run:
     """
     Carry every record of an intake to its outcome, in as many lanes as are useful.
 
-    Lanes are started one by one as long as there is a record for the next, so a small run costs little and a large
-    one has ``lanes`` of them. What could not be finished because the run stopped has no outcome.
+    Lanes are started one by one while there is a record for the next and hardly one waits to send, so a small run
+    costs little, and a large one has hardly more than are in flight or back off. What could not be finished because
+    the run stopped has no outcome.
 
     Args:
         route: Whom to ask.
@@ -27,6 +33,7 @@ class Run:
         lanes: Most records carried at once, backing-off ones included; at least the route's concurrency.
         statistics: Counters to update.
         burst: Whether the run is small enough to go at once.
+        flow: Where its requests queue; in the default flow if None.
         observe: Called after each request, or None.
         notice: Called with each failure that makes the run pause, and the seconds of the pause, or None.
     """
@@ -40,6 +47,7 @@ class Run:
         lanes: int,
         statistics: Statistics,
         burst: bool = False,
+        flow: RequestFlow | None = None,
         observe: Callable[[Attempt], None] | None = None,
         notice: Callable[[Failure, float], None] | None = None,
     ) -> None:
@@ -51,6 +59,7 @@ class Run:
         self._max_lanes = lanes
         self._lanes = 0
         self._burst = burst
+        self._flow = flow
         self._observe = observe
         self._group: asyncio.TaskGroup | None = None
         self._ended = False
@@ -89,6 +98,13 @@ class Run:
         """Send nothing new; `execute` returns once what is in flight has ended."""
         self.stopping.drain()
 
+    def _needs_lane(self) -> bool:
+        """Tell whether one more lane would be of use: where many wait already it would only hold a record."""
+        if self._lanes >= self._max_lanes or len(self.stopping.waiters) >= SPARE_LANES:
+            return False
+        carrying = self._lanes - self.statistics.backing_off
+        return carrying < self.route.admission.slots.limit + SPARE_LANES
+
     def _open_lane(self) -> None:
         assert self._group is not None
         self._lanes += 1
@@ -96,17 +112,17 @@ class Run:
 
     async def _carry_all(self) -> None:
         """Be one lane: take a record, bring it to its outcome, deliver that, and take the next."""
-        lane = Lane(self.route, self.statistics, self.stopping, burst=self._burst, observe=self._observe)
-        may_open_next = True
+        lane = Lane(
+            self.route, self.statistics, self.stopping, burst=self._burst, flow=self._flow, observe=self._observe
+        )
         while not self.stopping.is_set:
             record = await self._intake.next_record()
             if record is None:
                 self._ended = True
             if record is None or self.stopping.is_set:
                 return
-            if may_open_next and self._lanes < self._max_lanes:
+            if self._needs_lane():
                 self._open_lane()
-            may_open_next = False
             outcome = await lane.carry(record)
             if outcome is None:
                 return

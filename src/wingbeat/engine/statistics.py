@@ -24,6 +24,10 @@ class Statistics:
         sent: Requests sent.
         refused: Requests refused for quota.
         retried: Requests sent again after a failure.
+        hedged: Second requests sent beside late first ones.
+        hedges_won: Those of them that answered first.
+        hedges_cost: What second requests cost beyond the answers, in US dollars, or in tokens where no price is known.
+        answers_cost: What the answers cost in the same unit; counted only while hedging is on.
         in_flight: Requests sent and not yet replied to.
         backing_off: Lanes that wait before they try again.
         peak_in_flight: Most requests in flight at once.
@@ -50,6 +54,10 @@ class Statistics:
         self.sent = 0
         self.refused = 0
         self.retried = 0
+        self.hedged = 0
+        self.hedges_won = 0
+        self.hedges_cost = 0.0
+        self.answers_cost = 0.0
         self.in_flight = 0
         self.backing_off = 0
         self.peak_in_flight = 0
@@ -78,6 +86,11 @@ class Statistics:
         """Records still without an outcome, or None while the input's length is unknown."""
         return None if self.rows is None else max(0, self.rows - self.done)
 
+    @property
+    def hedges_share(self) -> float:
+        """What second requests have cost, as a part of what the answers cost."""
+        return self.hedges_cost / self.answers_cost if self.answers_cost else 0.0
+
     def count_send(self) -> None:
         """Count one request going out."""
         if self._total is not None:
@@ -103,6 +116,20 @@ class Statistics:
         if self._total is not None:
             self._total.count_retry()
         self.retried += 1
+
+    def count_hedge(self) -> None:
+        """Count one second request going out beside a late first one."""
+        if self._total is not None:
+            self._total.count_hedge()
+        self.hedged += 1
+
+    def count_race(self, answer_cost: float, hedge_cost: float, *, hedge_won: bool) -> None:
+        """Count what an answer and its hedge, if there was one, have cost."""
+        if self._total is not None:
+            self._total.count_race(answer_cost, hedge_cost, hedge_won=hedge_won)
+        self.answers_cost += answer_cost
+        self.hedges_cost += hedge_cost
+        self.hedges_won += hedge_won
 
     def count_reply(self, now: float, input_tokens: int) -> None:
         """Count one request that the service has accepted and answered."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from typing import Any, Literal
 
-from wingbeat.engine.admission import AdmissionClosed, Grant
+from wingbeat.engine.admission import AdmissionClosed
 from wingbeat.engine.route import Route
 from wingbeat.engine.statistics import Statistics
 from wingbeat.errors import AccessRefused, BudgetSpent, QuotaExhausted, RunStopped, ServiceDown
@@ -44,7 +44,7 @@ class Stopping:
     ) -> None:
         self._close_intake = close_intake
         self.cause: RunStopped | None = None
-        self.waiters: set[asyncio.Future[Grant]] = set()
+        self.waiters: set[asyncio.Future[Any]] = set()
         self._event = asyncio.Event()
         self._notice = notice
 
@@ -120,17 +120,6 @@ class Stopping:
         """Tell whoever shows the run why it pauses, for quota or because the service is down, and for how long."""
         if self._notice is not None:
             self._notice(failure, wait_s)
-
-    async def unless_stopped(self, waiting: Coroutine[Any, Any, object]) -> bool:
-        """Wait for something; False when the run stops first."""
-        wait = asyncio.ensure_future(waiting)
-        stop = asyncio.ensure_future(self._event.wait())
-        try:
-            await asyncio.wait((wait, stop), return_when=asyncio.FIRST_COMPLETED)
-            return not self._event.is_set()
-        finally:
-            wait.cancel()
-            stop.cancel()
 
     async def sleep(self, seconds: float) -> bool:
         """Sleep unless the run stops; True when the whole time has passed."""

@@ -7,11 +7,14 @@ from urllib.parse import quote
 
 import msgspec
 
-from wingbeat.model.answer import Completion, Failure, FailureKind, Usage
+from wingbeat.model.answer import Completion, Failure
 from wingbeat.model.http import HttpReply, HttpRequest
 from wingbeat.model.options import NO_OPTIONS, Options
 from wingbeat.model.record import Request
-from wingbeat.providers.gemini_errors import UNREADABLE, classify_error, malformed, read_json
+from wingbeat.providers.gemini_errors import classify_error
+from wingbeat.providers.gemini_reply import decode_answer
+from wingbeat.providers.gemini_stream import GeminiStream
+from wingbeat.providers.rate_hints import with_hints
 
 DEFAULT_BASE_URL = "https://generativelanguage.googleapis.com"
 
@@ -72,60 +75,6 @@ _WIRE_NAMES = {
     "frequency_penalty": "frequencyPenalty",
 }
 
-WITHHELD_REASONS = frozenset(
-    [
-        "SAFETY",
-        "RECITATION",
-        "LANGUAGE",
-        "BLOCKLIST",
-        "PROHIBITED_CONTENT",
-        "SPII",
-        "IMAGE_SAFETY",
-        "IMAGE_PROHIBITED_CONTENT",
-        "IMAGE_RECITATION",
-        "MODEL_ARMOR",
-        "JAILBREAK",
-    ]
-)
-MODEL_FAULTS = frozenset({"MALFORMED_FUNCTION_CALL", "MALFORMED_RESPONSE", "MISSING_THOUGHT_SIGNATURE"})
-
-
-class _Part(msgspec.Struct, gc=False):
-    text: str | None = None
-    thought: bool | None = None
-
-
-class _Content(msgspec.Struct, gc=False):
-    parts: list[_Part] | None = None
-
-
-class _Candidate(msgspec.Struct, gc=False):
-    content: _Content | None = None
-    finishReason: str | None = None  # noqa: N815
-    finishMessage: str | None = None  # noqa: N815
-
-
-class _PromptFeedback(msgspec.Struct, gc=False):
-    blockReason: str | None = None  # noqa: N815
-
-
-class _UsageMetadata(msgspec.Struct, gc=False):
-    promptTokenCount: int | None = None  # noqa: N815
-    candidatesTokenCount: int | None = None  # noqa: N815
-    thoughtsTokenCount: int | None = None  # noqa: N815
-    cachedContentTokenCount: int | None = None  # noqa: N815
-    toolUsePromptTokenCount: int | None = None  # noqa: N815
-
-
-class _Reply(msgspec.Struct, gc=False):
-    candidates: list[_Candidate] | None = None
-    promptFeedback: _PromptFeedback | None = None  # noqa: N815
-    usageMetadata: _UsageMetadata | None = None  # noqa: N815
-    modelVersion: str | None = None  # noqa: N815
-    responseId: str | None = None  # noqa: N815
-
-
-_decoder = msgspec.json.Decoder(_Reply)
 _encoder = msgspec.json.Encoder()
 
 
@@ -149,7 +98,9 @@ class GeminiCodec:
     def __init__(self, model: str, api_version: str | None = None) -> None:
         self.model = model.removeprefix("models/")
         self.api_version = api_version or (ALIAS_API_VERSION if self.model.endswith("-latest") else DEFAULT_API_VERSION)
-        self._path = f"/{self.api_version}/models/{quote(self.model, safe='-._~')}:generateContent"
+        path = f"/{self.api_version}/models/{quote(self.model, safe='-._~')}"
+        self._path = f"{path}:generateContent"
+        self._stream_path = f"{path}:streamGenerateContent?alt=sse"
         self._config_cache: tuple[Options, dict[str, Any]] = (NO_OPTIONS, {})
 
     def __repr__(self) -> str:
@@ -192,6 +143,15 @@ class GeminiCodec:
             body.update(self._body_of(request.options))
         return HttpRequest(self._path, _encoder.encode(body))
 
+    def streamed(self, request: HttpRequest) -> HttpRequest:
+        """Return the call that asks the same for an answer in parts."""
+        return HttpRequest(self._stream_path, request.body)
+
+    @staticmethod
+    def stream() -> GeminiStream:
+        """Return what puts the parts of one streamed answer together."""
+        return GeminiStream()
+
     def _body_of(self, options: Options) -> dict[str, Any]:
         cached, body = self._config_cache
         if cached is options:
@@ -225,140 +185,8 @@ class GeminiCodec:
     def decode(self, reply: HttpReply) -> Completion | Failure:
         """Turn a reply of any status and any bytes into a completion or a failure."""
         if reply.status != 200:
-            return classify_error(reply.status, reply.headers, reply.body)
-        try:
-            parsed = _decoder.decode(reply.body)
-        except UNREADABLE:
-            return self._decode_oddity(reply)
-        return _completion(parsed, reply)
-
-    @staticmethod
-    def _decode_oddity(reply: HttpReply) -> Completion | Failure:
-        """
-        Read a body of which a part is not as it should be.
-
-        An answer that is paid for is not lost for a broken count beside it: every part that can be read is read, and
-        the others are left out. What holds neither answer nor error is malformed.
-        """
-        value = read_json(reply.body)
-        if isinstance(value, list) and len(value) == 1:
-            value = value[0]
-        if not isinstance(value, dict):
-            return _no_answer(reply)
-        return _completion(_readable(value), reply)
-
-
-def _completion(parsed: _Reply, reply: HttpReply) -> Completion | Failure:
-    """
-    Read a well-formed reply.
-
-    The cases, in order:
-        1. The prompt was blocked: no candidates, a reason in promptFeedback.
-        2. No candidates and no reason: not an answer; an error after 200 is read as that error.
-        3. The answer was withheld: a finish reason, no text.
-        4. The model failed to answer: a fault of its own, or an empty STOP.
-        5. An answer, whole or cut short.
-    """
-    usage = _usage(parsed.usageMetadata)
-    if not parsed.candidates:
-        feedback = parsed.promptFeedback
-        if feedback is not None and feedback.blockReason:
-            return Completion("", feedback.blockReason, usage, parsed.modelVersion, parsed.responseId, withheld=True)
-        return _no_answer(reply)
-    candidate = parsed.candidates[0]
-    reason = candidate.finishReason
-    parts = candidate.content.parts if candidate.content is not None else None
-    if parts is not None and len(parts) == 1 and not parts[0].thought:
-        text = parts[0].text or ""
-    else:
-        text = "".join(part.text for part in parts or () if part.text and not part.thought)
-    if reason in WITHHELD_REASONS:
-        return Completion(text, reason, usage, parsed.modelVersion, parsed.responseId, withheld=True)
-    if reason in MODEL_FAULTS or (not text and reason in (None, "STOP", "OTHER")):
-        said = f": {candidate.finishMessage}" if candidate.finishMessage else ""
-        return Failure(
-            FailureKind.EMPTY_ANSWER,
-            f"the model gave no text (finish reason {reason}){said}",
-            provider_code=reason,
-            usage=usage,
-        )
-    return Completion(text, reason, usage, parsed.modelVersion, parsed.responseId)
-
-
-def _no_answer(reply: HttpReply) -> Failure:
-    """Tell an error that came in an answer's place from a body of no known shape."""
-    value = read_json(reply.body)
-    if isinstance(value, list) and value:
-        value = value[0]
-    if isinstance(value, dict) and isinstance(value.get("error"), dict):
-        return classify_error(reply.status, reply.headers, reply.body)
-    return malformed(reply.body)
-
-
-def _readable(value: dict[str, Any]) -> _Reply:
-    """Return what is well-formed in a reply of which something is not."""
-    candidates = value.get("candidates")
-    feedback = value.get("promptFeedback")
-    usage = value.get("usageMetadata")
-    counts = usage if isinstance(usage, dict) else {}
-    return _Reply(
-        candidates=[_readable_candidate(item) for item in candidates if isinstance(item, dict)]
-        if isinstance(candidates, list)
-        else None,
-        promptFeedback=_PromptFeedback(_text(feedback.get("blockReason"))) if isinstance(feedback, dict) else None,
-        usageMetadata=_UsageMetadata(**{name: _count(counts.get(name)) for name in _UsageMetadata.__struct_fields__}),
-        modelVersion=_text(value.get("modelVersion")),
-        responseId=_text(value.get("responseId")),
-    )
-
-
-def _readable_candidate(value: dict[str, Any]) -> _Candidate:
-    content = value.get("content")
-    parts = content.get("parts") if isinstance(content, dict) else None
-    found = [
-        _Part(_text(part.get("text")), part.get("thought") in (True, "true"))
-        for part in (parts if isinstance(parts, list) else ())
-        if isinstance(part, dict)
-    ]
-    return _Candidate(_Content(found), _text(value.get("finishReason")), _text(value.get("finishMessage")))
-
-
-def _text(value: Any) -> str | None:
-    """Return a text that every encoder takes: half a surrogate pair becomes the replacement character."""
-    if not isinstance(value, str):
-        return None
-    return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-
-
-def _count(value: Any) -> int | None:
-    """Read a count that came as a number of any kind, or as text, as protobuf writes large ones."""
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 15:
-        return int(value)
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-
-def _believable(count: int | None) -> int:
-    """Return a count of tokens; 0 for none, and for one that no answer has."""
-    return count if count is not None and 0 <= count < 10**12 else 0
-
-
-def _usage(raw: _UsageMetadata | None) -> Usage:
-    """
-    Name the tokens as the OpenTelemetry conventions do: output includes thinking, which Gemini counts apart.
-
-    Source: Gemini API reference, ``UsageMetadata``: total = prompt + candidates + toolUsePrompt + thoughts.
-    """
-    if raw is None:
-        return Usage()
-    thinking = _believable(raw.thoughtsTokenCount)
-    return Usage(
-        input_tokens=_believable(raw.promptTokenCount) + _believable(raw.toolUsePromptTokenCount),
-        output_tokens=_believable(raw.candidatesTokenCount) + thinking,
-        thinking_tokens=thinking,
-        cached_tokens=_believable(raw.cachedContentTokenCount),
-    )
+            return with_hints(classify_error(reply.status, reply.headers, reply.body), reply.headers)
+        return with_hints(decode_answer(reply), reply.headers)
 
 
 def is_gemini_name(model: str) -> bool:

@@ -64,5 +64,15 @@ class ScriptedTransport:
             self.in_flight -= 1
         return self._script(request, number)
 
+    async def stream(
+        self, request: HttpRequest, timeout_s: float, take: Callable[[bytes], None]
+    ) -> HttpReply | TransportFailure:
+        """Play the next step of the script; an answer comes as a stream of one event, after the latency."""
+        reply = await self.send(request, timeout_s)
+        if isinstance(reply, TransportFailure) or reply.status != 200:
+            return reply
+        take(b"data: " + reply.body + b"\r\n\r\n")
+        return HttpReply(200, reply.headers, b"")
+
     async def close(self) -> None:
         """Nothing to close."""

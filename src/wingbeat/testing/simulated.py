@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from random import Random
 
 import msgspec
@@ -52,10 +53,22 @@ class SimulatedTransport:
         except TimeoutError:
             return TransportFailure(TransportFault.TIMEOUT, f"no whole reply within {timeout_s:g} s")
 
+    async def stream(
+        self, request: HttpRequest, timeout_s: float, take: Callable[[bytes], None]
+    ) -> HttpReply | TransportFailure:
+        """Send one request and hand the body of an answer on part by part, each when it is due."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await self._exchange(request, take)
+        except TimeoutError:
+            return TransportFailure(TransportFault.TIMEOUT, f"no whole reply within {timeout_s:g} s")
+
     async def close(self) -> None:
         """Nothing to close."""
 
-    async def _exchange(self, request: HttpRequest) -> HttpReply | TransportFailure:
+    async def _exchange(
+        self, request: HttpRequest, take: Callable[[bytes], None] | None = None
+    ) -> HttpReply | TransportFailure:
         loop = asyncio.get_running_loop()
         sent_at = loop.time()
         if self._delay_spread_s:
@@ -63,9 +76,16 @@ class SimulatedTransport:
         now = loop.time()
         reply = self.app.respond(request.method, request.path, self._headers, request.body, now)
         self.served.append(Served(sent_at, now, reply.status))
-        await asyncio.sleep(reply.duration_s)
+        body = reply.body
+        if take is None or reply.status != 200:
+            await asyncio.sleep(reply.duration_s)
+        else:
+            body = b""
+            for delay_s, data in reply.parts:
+                await asyncio.sleep(delay_s)
+                take(data)
         if reply.ending is Ending.HANG:
             await loop.create_future()
         if reply.ending is not Ending.COMPLETE:
             return TransportFailure(TransportFault.RESET, "the connection was lost: the simulator cut it")
-        return HttpReply(reply.status, {name.lower(): value for name, value in reply.headers}, reply.body)
+        return HttpReply(reply.status, {name.lower(): value for name, value in reply.headers}, body)

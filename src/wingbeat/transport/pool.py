@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from functools import lru_cache
 from types import TracebackType
@@ -21,11 +21,14 @@ from pyreqwest.exceptions import (
     RequestTimeoutError,
 )
 from pyreqwest.http import HeaderMap
+from pyreqwest.request import RequestBuilder
+from pyreqwest.response import ResponseBodyReader
 
 from wingbeat._version import __version__
 from wingbeat.errors import ConfigurationError
 from wingbeat.ledgers.limits import DEFAULT_TIMEOUT_S
 from wingbeat.model.http import HttpReply, HttpRequest, TransportFailure, TransportFault
+from wingbeat.providers.rate_hints import tells_limits
 
 CONNECT_TIMEOUT_S = 30.0
 
@@ -46,6 +49,9 @@ IDLE_S = 4.0
 LONG_IDLE_S = 240.0
 """The same for Google's front ends, which keep idle connections for 610 s, and gateways that drop them at 350 s."""
 
+HELD_BACK_BYTES = 0
+"""Bytes of a stream that the library waits for before it hands the first on: 64 KiB unless told, a whole answer."""
+
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -53,8 +59,8 @@ class HttpTransport:
     """
     Send requests to one base URL, each over a connection of its own while in flight, kept alive between requests.
 
-    Credentials are added here and appear nowhere else: not in errors, not in ``repr``. Cancelling a `send` closes its
-    connection.
+    Credentials are added here and appear nowhere else: not in errors, not in ``repr``. Cancelling a `send` or a
+    `stream` closes its connection.
 
     Args:
         base_url: Scheme, host and any path prefix; the request's path is appended.
@@ -127,20 +133,76 @@ class HttpTransport:
         task = asyncio.current_task()
         cancelled_before = task.cancelling() if task is not None else 0
         try:
-            builder = self._client.request(request.method, self.base_url + request.path).body_bytes(request.body)
-            if timeout_s != self._timeout_s:
-                builder = builder.timeout(_duration(timeout_s))
-            response = await builder.build().send()
+            response = await self._builder(request, timeout_s).build().send()
             status = response.status
             body = await response.bytes()
             if task is not None and task.cancelling() > cancelled_before:
                 raise asyncio.CancelledError  # the library may answer and lose a cancellation that came meanwhile
-            headers = {} if status == 200 else _readable(response.headers)
+            headers = _rate_limits(response.headers) if status == 200 else _readable(response.headers)
             return HttpReply(status, headers, self._without_secrets(body.to_bytes(), status))
         except PyreqwestError as error:
             if task is not None and task.cancelling() > cancelled_before:
                 raise asyncio.CancelledError from None
             return self._failure(error, timeout_s)
+
+    async def stream(
+        self, request: HttpRequest, timeout_s: float, take: Callable[[bytes], None]
+    ) -> HttpReply | TransportFailure:
+        """
+        Send one request and hand its reply's body on as it comes.
+
+        Args:
+            request: What to send.
+            timeout_s: Longest time from connecting to the reply's last byte.
+            take: Called with each piece of the body, cut anywhere, where the status is 200.
+
+        Returns:
+            Status and headers, once the body has ended; and the body itself, where the status is not 200.
+        """
+        task = asyncio.current_task()
+        cancelled_before = task.cancelling() if task is not None else 0
+        try:
+            builder = self._builder(request, timeout_s).streamed_read_buffer_limit(HELD_BACK_BYTES)
+            async with builder.build_streamed() as response:
+                status = response.status
+                headers = _rate_limits(response.headers) if status == 200 else _readable(response.headers)
+                if status != 200:
+                    body = (await response.bytes()).to_bytes()
+                else:
+                    body = b""
+                    await self._hand_on(response.body_reader, take)
+            if task is not None and task.cancelling() > cancelled_before:
+                raise asyncio.CancelledError  # as above
+            return HttpReply(status, headers, self._without_secrets(body, status))
+        except PyreqwestError as error:
+            if task is not None and task.cancelling() > cancelled_before:
+                raise asyncio.CancelledError from None
+            return self._failure(error, timeout_s)
+
+    async def _hand_on(self, reader: ResponseBodyReader, take: Callable[[bytes], None]) -> None:
+        """Hand the pieces of an answer on; a piece's end that may be a key's beginning waits for the next."""
+        held = b""
+        while (chunk := await reader.read_chunk()) is not None:
+            piece = self._without_secrets(held + chunk.to_bytes(), 200)
+            keep = self._begun_secret(piece)
+            held = piece[len(piece) - keep :]
+            if len(piece) > keep:
+                take(piece[: len(piece) - keep])
+        if held:
+            take(held)
+
+    def _begun_secret(self, piece: bytes) -> int:
+        """Return how many bytes at a piece's end may be the beginning of a key that goes on in the next."""
+        longest = 0
+        for secret, length in self._secret_bytes:
+            if length >= MASKED_IN_ANSWERS_FROM:
+                sizes = range(min(length - 1, len(piece)), longest, -1)
+                longest = next((size for size in sizes if piece.endswith(secret[:size])), longest)
+        return longest
+
+    def _builder(self, request: HttpRequest, timeout_s: float) -> RequestBuilder:
+        builder = self._client.request(request.method, self.base_url + request.path).body_bytes(request.body)
+        return builder if timeout_s == self._timeout_s else builder.timeout(_duration(timeout_s))
 
     def _without_secrets(self, body: bytes, status: int) -> bytes:
         """Mask the key where a gateway echoes it: its words go into output and journal."""
@@ -177,6 +239,13 @@ class HttpTransport:
 @lru_cache(maxsize=64)
 def _duration(seconds: float) -> timedelta:
     return timedelta(seconds=min(seconds, LONGEST_TIMEOUT_S))
+
+
+def _rate_limits(headers: HeaderMap) -> dict[str, str]:
+    """Return what an answer's headers tell of rate limits, and the date that they count from; mostly nothing."""
+    if not tells_limits(headers):
+        return {}
+    return {name: value for name, value in _readable(headers).items() if "ratelimit" in name or name == "date"}
 
 
 def _readable(headers: HeaderMap) -> dict[str, str]:
