@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import msgspec
 
+from wingbeat.engine.attempt import Attempt
 from wingbeat.engine.intake import BlockingIntake, IteratorIntake
-from wingbeat.engine.lane import Attempt
 from wingbeat.engine.ports import Intake
 from wingbeat.engine.route import Route
 from wingbeat.engine.run import Run

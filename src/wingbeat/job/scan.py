@@ -11,6 +11,7 @@ import msgspec
 from wingbeat.engine.route import text_size
 from wingbeat.errors import SourceError
 from wingbeat.job.resuming import Bits, Resumption
+from wingbeat.job.sizes import SizeSample
 from wingbeat.ledgers.estimate import raw_tokens
 from wingbeat.model.record import Record
 from wingbeat.sources.building import RecordBuilder
@@ -93,9 +94,22 @@ class Scan(msgspec.Struct):
     records: list[Record] | None = None
 
 
-def scan(source: Source, builder: RecordBuilder, selection: Selection, resumption: Resumption | None) -> Scan:
+def scan(
+    source: Source,
+    builder: RecordBuilder,
+    selection: Selection,
+    resumption: Resumption | None,
+    sizes: SizeSample | None = None,
+) -> Scan:
     """
     Read the whole input once.
+
+    Args:
+        source: The input.
+        builder: Turns rows into records.
+        selection: Which rows are asked.
+        resumption: What an earlier run has left, or None.
+        sizes: Told the size of every row that is to be asked, or None.
 
     Raises:
         SourceError: It can't be read, an identifier stands twice, or no row of it can be asked.
@@ -132,7 +146,10 @@ def scan(source: Source, builder: RecordBuilder, selection: Selection, resumptio
             if remaining > KEPT_ROWS or tokens > KEPT_TOKENS:
                 records = None
         if record.request is not None:
-            tokens += max(1.0, raw_tokens(*text_size(record.request)))
+            size = max(1.0, raw_tokens(*text_size(record.request)))
+            tokens += size
+            if sizes is not None:
+                sizes.add(size, record.request.options.max_output_tokens)
     _refuse_twice(source, builder, selection, identifiers.find())
     if not rows:
         raise SourceError(f"`{source.name}` holds no rows", hint="check that it is the right file")

@@ -7,12 +7,24 @@ It draws the times it is given; whether they were measured or simulated is for t
 from __future__ import annotations
 
 import textwrap
-import unicodedata
 from collections.abc import Sequence
 from typing import Literal, TypeAlias
-from xml.sax.saxutils import escape, quoteattr
+from xml.sax.saxutils import escape
 
 import msgspec
+
+from wingbeat.report.svg import (
+    FONT,
+    caption,
+    document,
+    element,
+    printable,
+    round_step,
+    segment,
+    shortened,
+    style_of,
+    time_unit,
+)
 
 End: TypeAlias = Literal["answered", "refused", "failed"]
 
@@ -76,9 +88,6 @@ _THICKEST_ROW, _THINNEST_ROW = 22.0, 1.5
 _MARK_GRID = 12
 """Side in pixels of the squares that hold one ✕ at most, so that the marks of neighbouring thin rows stay legible."""
 
-_UNITS: tuple[tuple[float, float, str], ...] = ((1, 0.001, "ms"), (180, 1, "s"), (10_800, 60, "min"))
-"""Durations below the first number of seconds are given in units of the second number."""
-
 _COLOURS: tuple[tuple[str, str, str, str], ...] = (
     (".paper", "fill", "#ffffff", "#0d1117"),
     (".ink", "fill", "#1f2328", "#e6edf3"),
@@ -98,8 +107,7 @@ _COLOURS: tuple[tuple[str, str, str, str], ...] = (
 """Class, property, and its colour on light and on dark; plain colours, since not every viewer knows CSS variables."""
 
 _SHAPES = (
-    "text{font-family:system-ui,-apple-system,'Segoe UI',Roboto,'Helvetica Neue',Arial,sans-serif;font-size:12px}"
-    ".title{font-size:20px;font-weight:600}.subtitle{font-size:13px}.heading{font-size:14px;font-weight:600}"
+    FONT + ".title{font-size:20px;font-weight:600}.subtitle{font-size:13px}.heading{font-size:14px;font-weight:600}"
     ".note{font-weight:400;font-size:13px}.small{font-size:11px}.end{text-anchor:end}.middle{text-anchor:middle}"
     ".halo{paint-order:stroke;stroke-width:4;stroke-linejoin:round;font-weight:600}"
     ".grid,.wall{fill:none;shape-rendering:crispEdges}"
@@ -157,20 +165,26 @@ def timeline_svg(modes: Sequence[Mode], *, title: str, subtitle: str = "") -> st
     for mode, tracks in zip(modes, drawn, strict=True):
         panels += _panel(mode, tracks, plot, y + 34)
         y += 46 + plot.row * len(tracks)
-    return _document([*parts, *_axis(plot, top + 14, y), *panels], y + 32, title, _description(modes))
+    height = y + 32
+    patterns = [_pattern("wingbeat-waiting", "pale", "hatch", 45), _pattern("wingbeat-failed", "dark", "stripe", -45)]
+    paper = element("rect", class_="paper", width=_WIDTH, height=height)
+    return document(
+        [*patterns, paper, *parts, *_axis(plot, top + 14, y), *panels],
+        width=_WIDTH,
+        height=height,
+        title=title,
+        description=_description(modes),
+        style=style_of(_SHAPES, _COLOURS),
+    )
 
 
 def duration_text(seconds: float) -> str:
     """Say a duration to about a tenth of its unit, so that modes compare: ``850 ms``, ``12.3 s``, ``4.5 min``."""
     if not seconds:
         return "0 s"
-    size, unit = _unit(seconds)
+    size, unit = time_unit(seconds)
     amount = seconds / size
     return f"{amount:,.0f} {unit}" if unit == "ms" or amount >= 100 else f"{amount:,.1f} {unit}"
-
-
-def _unit(seconds: float) -> tuple[float, str]:
-    return next(((size, unit) for below, size, unit in _UNITS if seconds < below), (3600, "h"))
 
 
 def _sample(tracks: tuple[Track, ...]) -> tuple[Track, ...]:
@@ -190,11 +204,11 @@ def _plot(modes: Sequence[Mode], rows: int) -> _Plot:
 
 def _head(title: str, subtitle: str) -> tuple[list[str], float]:
     """Draw title and subtitle; also return where the legend goes."""
-    parts = [_text(_LEFT, 38, _shortened(title, 62), "title ink")]
+    parts = [caption(_LEFT, 38, shortened(title, 62), "title ink")]
     y = 40.0
-    for line in textwrap.wrap(_printable(subtitle), 116):
+    for line in textwrap.wrap(printable(subtitle), 116):
         y += 20
-        parts.append(_text(_LEFT, y, line, "subtitle soft"))
+        parts.append(caption(_LEFT, y, line, "subtitle soft"))
     return parts, y + 28
 
 
@@ -206,12 +220,12 @@ def _legend(drawn: Sequence[Sequence[Track]], y: float) -> list[str]:
     x = float(_LEFT)
     for kind, label in _LEGEND:
         if kind in present:
-            parts.append(_element("rect", class_=kind, x=x, y=y - 10, width=22, height=11, rx=2))
+            parts.append(element("rect", class_=kind, x=x, y=y - 10, width=22, height=11, rx=2))
             parts.append(_cross(x + 11, y - 4.5) if kind == "refused" else "")
-            parts.append(_text(x + 29, y, label, "soft"))
+            parts.append(caption(x + 29, y, label, "soft"))
             x += 29 + 6.1 * len(label) + 22
-    parts.append(_element("path", class_="wall", d=_line(x + 4, y - 12, x + 4, y + 3)))
-    parts.append(_text(x + 12, y, "wall time", "soft"))
+    parts.append(element("path", class_="wall", d=segment(x + 4, y - 12, x + 4, y + 3)))
+    parts.append(caption(x + 12, y, "wall time", "soft"))
     return parts
 
 
@@ -222,26 +236,26 @@ def _panel(mode: Mode, tracks: Sequence[Track], plot: _Plot, y: float) -> list[s
     parts += _row_numbers(tracks, plot, y)
     parts += _attempts(tracks, plot, y)
     x = plot.x(mode.wall_s)
-    parts.append(_element("path", class_="wall", d=_line(x, y - 3, x, y + height + 3)))
-    parts.append(_text(x + 7, y + height / 2 + 4, duration_text(mode.wall_s), "halo ink"))
+    parts.append(element("path", class_="wall", d=segment(x, y - 3, x, y + height + 3)))
+    parts.append(caption(x + 7, y + height / 2 + 4, duration_text(mode.wall_s), "halo ink"))
     return parts
 
 
 def _heading(mode: Mode, drawn: int, y: float) -> str:
     sampled = f"{drawn:,} of {len(mode.tracks):,} requests drawn" if drawn < len(mode.tracks) else ""
-    note = " · ".join(remark for remark in (_shortened(mode.note, 60), sampled) if remark)
-    beside = _element("tspan", escape(note), class_="note soft", dx=10) if note else ""
-    return _element("text", escape(_shortened(mode.name, 40)), beside, class_="heading halo ink", x=_LEFT, y=y)
+    note = " · ".join(remark for remark in (shortened(mode.note, 60), sampled) if remark)
+    beside = element("tspan", escape(note), class_="note soft", dx=10) if note else ""
+    return element("text", escape(shortened(mode.name, 40)), beside, class_="heading halo ink", x=_LEFT, y=y)
 
 
 def _row_numbers(tracks: Sequence[Track], plot: _Plot, y: float) -> list[str]:
     """Number every row where there is room, else every second, fifth, tenth …; of a sample the first and last."""
-    every = 1 if plot.row >= 12 else _round_step(24 / plot.row)
+    every = 1 if plot.row >= 12 else round_step(24 / plot.row)
     shown = [place for place, track in enumerate(tracks) if (track.index + 1) % every == 0]
     if tracks and tracks[-1].index - tracks[0].index >= len(tracks):
         shown = [0, len(tracks) - 1]
     return [
-        _text(_LEFT - 12, y + (place + 0.5) * plot.row + 4, f"{tracks[place].index + 1}", "small soft end")
+        caption(_LEFT - 12, y + (place + 0.5) * plot.row + 4, f"{tracks[place].index + 1}", "small soft end")
         for place in shown
     ]
 
@@ -257,8 +271,8 @@ def _attempts(tracks: Sequence[Track], plot: _Plot, y: float) -> list[str]:
             drawn = _flight(span, plot, top)
             if span.end == "refused":
                 drawn += _mark(span, plot, top, marked)
-            tooltip = _element("title", escape(_tooltip(track, number)))
-            (refusals if span.end == "refused" else bars).append(_element("g", tooltip, *drawn))
+            tooltip = element("title", escape(_tooltip(track, number)))
+            (refusals if span.end == "refused" else bars).append(element("g", tooltip, *drawn))
     return bars + refusals
 
 
@@ -286,28 +300,18 @@ def _tooltip(track: Track, number: int) -> str:
 
 
 def _bar(kind: str, begin: float, end: float, top: float, plot: _Plot) -> str:
-    return _element("rect", class_=kind, x=begin, y=top, width=end - begin, height=plot.bar)
+    return element("rect", class_=kind, x=begin, y=top, width=end - begin, height=plot.bar)
 
 
 def _axis(plot: _Plot, top: float, bottom: float) -> list[str]:
-    size, unit = _unit(plot.horizon_s)
-    step = _round_step(plot.horizon_s / size / 11)
+    size, unit = time_unit(plot.horizon_s)
+    step = round_step(plot.horizon_s / size / 11)
     parts: list[str] = []
     for count in range(int(plot.horizon_s / size / step + 1e-9) + 1):
         x = plot.x(count * step * size)
-        parts.append(_element("path", class_="grid", d=_line(x, top, x, bottom)))
-        parts.append(_text(x, bottom + 17, f"{count * step:,.10g} {unit}" if count else "0", "soft middle"))
+        parts.append(element("path", class_="grid", d=segment(x, top, x, bottom)))
+        parts.append(caption(x, bottom + 17, f"{count * step:,.10g} {unit}" if count else "0", "soft middle"))
     return parts
-
-
-def _round_step(least: float) -> float:
-    """Return the smallest of 1, 2, 5, 10, 20, 50 … (and 0.5, 0.2, 0.1 …) that is at least ``least``."""
-    power = 1e-6
-    while True:
-        for digit in (1, 2, 5):
-            if digit * power >= least * (1 - 1e-9):
-                return float(f"{digit * power:.3g}")
-        power *= 10
 
 
 def _description(modes: Sequence[Mode]) -> str:
@@ -316,43 +320,11 @@ def _description(modes: Sequence[Mode]) -> str:
     return "Each request is a bar on one time axis. " + "; ".join(noted) + "."
 
 
-def _document(parts: Sequence[str], height: float, title: str, description: str) -> str:
-    return _element(
-        "svg",
-        _element("title", escape(_printable(title)), id="wingbeat-title"),
-        _element("desc", escape(_printable(description)), id="wingbeat-desc"),
-        _element("style", _style()),
-        _pattern("wingbeat-waiting", "pale", "hatch", 45),
-        _pattern("wingbeat-failed", "dark", "stripe", -45),
-        _element("rect", class_="paper", width=_WIDTH, height=height),
-        *(part for part in parts if part),
-        xmlns="http://www.w3.org/2000/svg",
-        class_="wingbeat",
-        viewBox=f"0 0 {_WIDTH} {_number(height)}",
-        width=_WIDTH,
-        height=height,
-        role="img",
-        aria_labelledby="wingbeat-title wingbeat-desc",
-    )
-
-
-def _style() -> str:
-    """Every rule is bound to this picture, since a page that holds it inline shares one style space with it."""
-    light = "".join(f"{name}{{{what}:{colour}}}" for name, what, colour, _ in _COLOURS)
-    dark = "".join(f"{name}{{{what}:{colour}}}" for name, what, _, colour in _COLOURS)
-    return f"{_bound(_SHAPES + light)}@media (prefers-color-scheme:dark){{{_bound(dark)}}}"
-
-
-def _bound(rules: str) -> str:
-    selectors = (rule.split("{", 1) for rule in rules.split("}") if rule)
-    return "".join(f"{','.join('.wingbeat ' + one for one in names.split(','))}{{{body}}}" for names, body in selectors)
-
-
 def _pattern(identifier: str, ground: str, stroke: str, turned: int) -> str:
-    return _element(
+    return element(
         "pattern",
-        _element("rect", class_=ground, width=5, height=5),
-        _element("path", class_=stroke, d="M0 0V5", stroke_width=3),
+        element("rect", class_=ground, width=5, height=5),
+        element("path", class_=stroke, d="M0 0V5", stroke_width=3),
         id=identifier,
         width=5,
         height=5,
@@ -364,43 +336,5 @@ def _pattern(identifier: str, ground: str, stroke: str, turned: int) -> str:
 def _cross(x: float, y: float) -> str:
     """Draw a red ✕ with a clear rim, so that it shows on a red bar too and without colour."""
     reach = 3.5
-    strokes = _line(x - reach, y - reach, x + reach, y + reach) + _line(x - reach, y + reach, x + reach, y - reach)
-    return _element("path", class_="clear", d=strokes) + _element("path", class_="cross", d=strokes)
-
-
-def _line(x: float, y: float, to_x: float, to_y: float) -> str:
-    return f"M{_number(x)} {_number(y)}L{_number(to_x)} {_number(to_y)}"
-
-
-def _text(x: float, y: float, words: str, look: str) -> str:
-    return _element("text", escape(words), class_=look, x=x, y=y)
-
-
-def _element(tag: str, *inside: str, **attributes: str | float) -> str:
-    """Write one element; ``inside`` is markup already, attributes are values yet to be quoted."""
-    named = "".join(f" {_attribute(name)}={quoteattr(_number(value))}" for name, value in attributes.items())
-    return f"<{tag}{named}>{''.join(inside)}</{tag}>" if inside else f"<{tag}{named}/>"
-
-
-def _attribute(name: str) -> str:
-    return name.rstrip("_").replace("_", "-")
-
-
-def _number(value: str | float) -> str:
-    """Round to a tenth of a pixel, the finest that shows."""
-    return value if isinstance(value, str) else f"{round(value, 1) + 0.0:g}" if abs(value) < 1e5 else f"{value:.0f}"
-
-
-def _printable(text: str) -> str:
-    """Put text on one line, without the characters that XML forbids."""
-    return " ".join("".join(" " if unicodedata.category(one) in {"Cc", "Cs", "Cn"} else one for one in text).split())
-
-
-def _shortened(text: str, most: int) -> str:
-    """Cut text to a width, counting wide characters (as in Chinese) twice."""
-    text, width = _printable(text), 0
-    for place, one in enumerate(text):
-        width += 2 if unicodedata.east_asian_width(one) in "WF" else 1
-        if width > most:
-            return text[: place - 1].rstrip() + "…"
-    return text
+    strokes = segment(x - reach, y - reach, x + reach, y + reach) + segment(x - reach, y + reach, x + reach, y - reach)
+    return element("path", class_="clear", d=strokes) + element("path", class_="cross", d=strokes)
