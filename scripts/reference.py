@@ -36,6 +36,7 @@ from wingbeat.ledgers import retry
 from wingbeat.ledgers.retry import SERVICE_FAILURES, Again, GiveUp, StopRun, WaitForQuota, verdict
 from wingbeat.model import answer
 from wingbeat.model.answer import Failure, FailureKind, Outcome, Usage
+from wingbeat.model.limit import LearntLimit
 from wingbeat.model.options import Options
 from wingbeat.report import progress
 from wingbeat.report.plan import Plan
@@ -130,9 +131,13 @@ def _command_blocks(name: str, command: click.Command) -> Iterator[str]:
     yield inspect.cleandoc(command.help or "").replace("\b\n", "").strip()
     options = [option for option in command.params if isinstance(option, click.Option)]
     if options:
-        yield f"The last column is the end of the variable's name: `WINGBEAT_{name.upper()}_…`."
+        variable = name.upper().replace(" ", "_")
+        yield f"The last column is the end of the variable's name: `WINGBEAT_{variable}_…`."
         rows = [[_option_names(option), _option_help(option), f"`{(option.name or '').upper()}`"] for option in options]
         yield table(["Option", "Meaning", "Variable"], rows)
+    if isinstance(command, click.Group):
+        for verb, below in command.commands.items():
+            yield from _command_blocks(f"{name} {verb}", below)
 
 
 def _option_names(option: click.Option) -> str:
@@ -181,7 +186,7 @@ def _anchor(name: str) -> str:
 PUBLIC = frozenset(wingbeat.__all__)
 
 GROUPS = {
-    "Asking": ("Client", "Prompt", "run", "map", "Mapped", "Limits"),
+    "Asking": ("Client", "Flow", "FlowState", "Prompt", "run", "map", "Mapped", "Limits"),
     "What comes back": ("Outcome", "Usage", "ErrorDetail", "FailureKind", "Statistics"),
     "Errors": (),
     "Version": ("__version__",),
@@ -247,6 +252,12 @@ def configuration_page() -> str:
         ["`GOOGLE_GEMINI_BASE_URL`", "Where to send, without the API version. `--base-url` wins."],
         ["`GOOGLE_GENAI_API_VERSION`", "`v1`, `v1beta`, … `--api-version` wins."],
         [
+            "`WINGBEAT_STATE_DIR`",
+            "Folder of what is kept between runs: [learnt limits](../how-to/stay-inside-a-quota.md#what-is-known). By "
+            "default the one that the system has for it: `~/.local/state/wingbeat` on Linux, "
+            "`~/Library/Application Support/wingbeat` on macOS.",
+        ],
+        [
             "`WINGBEAT_<COMMAND>_<OPTION>`",
             "Any option, such as `WINGBEAT_RUN_RPM`; [command line](cli.md) lists them.",
         ],
@@ -301,6 +312,9 @@ def _json_type(text: str) -> str:
         if part.startswith("dict["):
             values = part.removeprefix("dict[str,").removesuffix("]").strip()
             words.append(f"object of {JSON_TYPES.get(values, 'value')}s")
+        elif part.startswith("tuple["):
+            values = part.removeprefix("tuple[").removesuffix(", ...]")
+            words.append(f"list of {JSON_TYPES.get(values, 'object')}s")
         else:
             words.append(JSON_TYPES.get(part, "object" if part[:1].isupper() else part))
     return " or ".join(words).replace("Any", "any value")
@@ -374,6 +388,9 @@ def events_page() -> str:
                 ["`detail`", "text", "What the last failure was."],
             ],
         ),
+        "## learnt",
+        "Something was found out about the service's limits, or it has changed by more than a tenth.",
+        table(heads, [*own, ["`limits`", "list of objects", "The limits that are new: " + _limit_fields() + "."]]),
         "## warning",
         "Something that the user should know, and the run goes on.",
         table(heads, own),
@@ -397,6 +414,11 @@ def events_page() -> str:
         "Once, as the last event.",
         table(heads, [*ending, *_field_rows(Summary)]),
     )
+
+
+def _limit_fields() -> str:
+    texts = documented(LearntLimit)
+    return "; ".join(f"`{name}`: {text.rstrip('.')}" for name, text in texts.items())
 
 
 # Errors

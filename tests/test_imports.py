@@ -31,7 +31,7 @@ LAYERS = {
 ENGINE_SEES = {"model", "ledgers", "providers", "engine"}
 """The engine reaches disk and network through its ports only."""
 
-SIMULATOR_SEEN_BY = {"connecting", "cli.simulate", "testing.simulated"}
+SIMULATOR_SEEN_BY = {"connecting", "cli.simulate", "testing.simulated", "rehearsal", "modelled", "forecasting"}
 
 
 class Arrow(NamedTuple):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from wingbeat._version import __version__
 
 if TYPE_CHECKING:
-    from wingbeat.client import Client, Prompt, run
+    from wingbeat.client import Client, Flow, Prompt, run
     from wingbeat.engine.statistics import Statistics
     from wingbeat.errors import (
         AccessRefused,
@@ -25,12 +25,15 @@ if TYPE_CHECKING:
         SourceError,
         WingbeatError,
     )
+    from wingbeat.ledgers.flows import FlowState
     from wingbeat.ledgers.limits import Limits
     from wingbeat.mapping import Mapped, map  # noqa: A004
     from wingbeat.model.answer import ErrorDetail, FailureKind, Outcome, Usage
 
 _HOMES = {
     "Client": "client",
+    "Flow": "client",
+    "FlowState": "ledgers.flows",
     "Prompt": "client",
     "run": "client",
     "Limits": "ledgers.limits",
@@ -68,6 +71,8 @@ __all__ = [
     "ErrorDetail",
     "EventLoopRunning",
     "FailureKind",
+    "Flow",
+    "FlowState",
     "JournalBusyError",
     "JournalError",
     "JournalVersionError",

@@ -9,13 +9,14 @@ import msgspec
 
 from wingbeat.config import Service
 from wingbeat.connecting import connect, served
+from wingbeat.engine.attempt import Attempt
 from wingbeat.engine.intake import IteratorIntake
-from wingbeat.engine.lane import Attempt
 from wingbeat.engine.route import Route
 from wingbeat.engine.run import Run
 from wingbeat.engine.statistics import Statistics
 from wingbeat.errors import RunStopped
 from wingbeat.ledgers.limits import Limits
+from wingbeat.limitbook import Memory
 from wingbeat.model.answer import Failure, FailureKind
 from wingbeat.model.record import Record
 from wingbeat.report.timeline import End, Mode, Span, Track
@@ -40,6 +41,7 @@ class Comparison:
         records: The requests.
         simulator: How the bundled simulator behaves.
         say: Told what happens, a line at a time.
+        memory: What is known of the service's limits, for lanes only.
     """
 
     def __init__(
@@ -50,12 +52,14 @@ class Comparison:
         *,
         simulator: str | None,
         say: Callable[[str], None],
+        memory: Memory | None = None,
     ) -> None:
         self._service = service
         self._limits = limits
         self._records = records
         self._simulator = simulator
         self._say = say
+        self._memory = memory
 
     async def run(self) -> list[Mode]:
         """Send all requests in each way, one way after the other."""
@@ -81,7 +85,7 @@ class Comparison:
             service = msgspec.structs.replace(service, key=f"simulated-{name.partition(' ')[0]}")
         loop = asyncio.get_running_loop()
         started_at = loop.time()
-        async with connect(service, self._limits) as route:
+        async with connect(service, self._limits, memory=self._memory if name == LANES else None) as route:
             attempts = await send(route)
             ended_at = max((attempt.ended_at for attempt in attempts), default=loop.time())
         return Mode(

@@ -36,5 +36,7 @@ def fit_to_descriptors(limits: Limits, warn: Callable[[str], None], *, per_reque
     most = max(1, (soft - SPARE) // per_request)
     if limits.most_in_flight <= most:
         return limits
+    if limits.fixed_in_flight is None:
+        return msgspec.structs.replace(limits, most_concurrency=most)
     warn(f"{limits.most_in_flight:,} in flight need more than the {soft:,} open files allowed; using {most:,}")
     return msgspec.structs.replace(limits, concurrency=most)

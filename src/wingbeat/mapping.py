@@ -32,7 +32,6 @@ from wingbeat.journal.store import Entry, Journal
 from wingbeat.journal.writer import GroupWriter
 from wingbeat.ledgers.budget import Budget
 from wingbeat.ledgers.limits import Limits
-from wingbeat.ledgers.quota import Quota
 from wingbeat.model.answer import Outcome, Usage
 from wingbeat.model.record import Record
 
@@ -95,7 +94,7 @@ def map(  # noqa: A001 - the module's name is spelt out by its users: wingbeat.m
     Args:
         call: Takes one item, returns its result.
         items: Any iterable or async iterable; read only when a lane is free.
-        limits: What may be used; by default 64 calls at once and no rate limit.
+        limits: What may be used; by default no rate limit, and as many calls at once as turn out well, from ten up.
         journal: A file that keeps every result: the same call again with the same file asks only for what is missing.
             Items and results must then be JSON-able (plain values, dataclasses, msgspec or pydantic models); results
             kept from an earlier run come back as plain JSON values.
@@ -105,13 +104,17 @@ def map(  # noqa: A001 - the module's name is spelt out by its users: wingbeat.m
         progress: Called with the counters after each outcome.
 
     Raises:
-        ConfigurationError: ``tpm`` is limited but nothing estimates tokens, or ``max_cost`` is given.
+        ConfigurationError: ``tpm`` is limited but nothing estimates tokens, or ``max_cost`` or ``hedge`` is given.
     """
     limits = limits or Limits()
     if limits.tpm is not None and input_tokens is None:
         raise ConfigurationError("a token limit needs token estimates", hint="pass input_tokens=…")
     if limits.max_cost is not None:
         raise ConfigurationError("the cost of a call of your own is not known, so `max_cost` can't be kept")
+    if limits.hedge:
+        raise ConfigurationError(
+            "nobody sees the first token of a call of your own, so it can't be hedged", hint="leave `hedge` out"
+        )
     size = len(items) if isinstance(items, Sequence) else None
     statistics = Statistics(size)
     caller = FunctionCaller(call, input_tokens, usage)
@@ -144,7 +147,7 @@ class _Mapping:
 
     async def stream(self) -> AsyncGenerator[Outcome, None]:
         """Yield outcomes as they come; those of an earlier run when their item is read."""
-        outlet = Outlet(self._limits.most_lanes)
+        outlet = Outlet(self._limits.most_ahead)
         with contextlib.ExitStack() as stack:
             kept = _Kept.open(self._journal_path, self._name, stack) if self._journal_path is not None else None
             async with contextlib.aclosing(outlet.outcomes_of(self._execute(outlet, kept))) as outcomes:
@@ -153,12 +156,13 @@ class _Mapping:
 
     async def _execute(self, outlet: Outlet, kept: _Kept | None) -> None:
         limits = self._limits
-        quota = Quota(limits.rpm, limits.tpm, limits.rpd)
+        quota = limits.quota()
         route = Route(
             self._caller,
             self._name,
             quota=quota,
-            concurrency=limits.most_in_flight,
+            concurrency=limits.fixed_in_flight,
+            most_concurrency=limits.most_in_flight,
             budget=Budget(),
             max_attempts=limits.max_attempts,
             timeout_s=limits.timeout_s,

@@ -48,7 +48,7 @@ def test_version_is_one_line(command: Command):
     ("words", "told"),
     [
         (["stauts"], "did you mean `status`?"),
-        (["fly"], "known are compare, config, run, simulate, status"),
+        (["fly"], "known are compare, config, limits, plan, probe, run, simulate, status"),
         (["run"], "missing argument 'INPUT'"),
         (["run", "a b", "--modle", "x"], "no such option"),
         (["--bogus"], "no such option"),

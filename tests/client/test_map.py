@@ -299,7 +299,12 @@ async def test_a_journal_in_use_is_refused():
 
 
 @pytest.mark.parametrize(
-    ("limits", "message"), [(Limits(tpm=100), "token estimates"), (Limits(max_cost=1), "`max_cost` can't be kept")]
+    ("limits", "message"),
+    [
+        (Limits(tpm=100), "token estimates"),
+        (Limits(max_cost=1), "`max_cost` can't be kept"),
+        (Limits(hedge=True), "can't be hedged"),
+    ],
 )
 async def test_limits_that_cannot_be_kept_are_refused(limits: Limits, message: str):
     """Token limits without estimates, and budgets, are refused before any call."""

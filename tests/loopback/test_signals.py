@@ -35,7 +35,7 @@ def test_the_second_signal_leaves_at_once():
     """The second Ctrl-C gives up what is in flight, ends with 130 long before the answers, and can be resumed."""
     write_prompts(30)
     with serving("--latency", "60") as server:
-        run = Running(("in.jsonl", "-o", "out.jsonl"), server.url)
+        run = Running(("in.jsonl", "-o", "out.jsonl", "--concurrency", 30), server.url)
         wait_until(lambda: server.statistics()["in_flight"] == 30)
         run.signal(signal.SIGINT)
         wait_until(lambda: "waiting for 30 in flight" in run.err)

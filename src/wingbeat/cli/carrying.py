@@ -14,12 +14,16 @@ import msgspec
 from wingbeat.cli.failing import command_line, report_error, report_hint
 from wingbeat.cli.speaking import say_facts
 from wingbeat.cli.wanted import Wanted
-from wingbeat.connecting import connect
+from wingbeat.connecting import connect, learnt_by
 from wingbeat.descriptors import fit_to_descriptors
+from wingbeat.engine.route import Route
 from wingbeat.engine.run import Run
 from wingbeat.errors import RunStopped, WingbeatError
 from wingbeat.job import FileJob, Scan
+from wingbeat.limitbook import Memory
 from wingbeat.model.answer import FailureKind
+from wingbeat.model.limit import LearntLimit
+from wingbeat.report.learning import News, limits_text
 from wingbeat.report.progress import (
     EventsReporter,
     Reporter,
@@ -30,18 +34,31 @@ from wingbeat.report.summary import Summary, summary_lines
 
 INTERRUPTED = 130
 
+WATCHED_EACH_S = 1.0
+"""How often it is looked whether a limit was learnt."""
+
 
 class Carrying:
     """The asynchronous part of a run: connection, lanes, signals, and the summary at the end."""
 
     def __init__(
-        self, wanted: Wanted, job: FileJob, reporter: Reporter, found: Scan | None, values: dict[str, Any]
+        self,
+        wanted: Wanted,
+        job: FileJob,
+        reporter: Reporter,
+        found: Scan | None,
+        values: dict[str, Any],
+        memory: Memory,
     ) -> None:
         self._wanted = wanted
         self._job = job
         self._reporter = reporter
         self._found = found
         self._values = values
+        self._memory = memory
+        self._troubles_told = len(memory.troubles)
+        self._news = News()
+        self._learnt: tuple[LearntLimit, ...] = ()
         self._interrupts = 0
         self._run: Run | None = None
         self._task: asyncio.Task[None] | None = None
@@ -55,7 +72,11 @@ class Carrying:
         stopped: WingbeatError | None = None
         spent_usd = self._job.spent_usd()
         async with connect(
-            self._wanted.service, limits, simulator=self._wanted.simulator, spent_usd=spent_usd
+            self._wanted.service,
+            limits,
+            simulator=self._wanted.simulator,
+            spent_usd=spent_usd,
+            memory=self._memory,
         ) as route:
             if self._wanted.service.kind != "sim":  # each simulator starts with quotas of its own
                 self._job.recent.tell(route.quota, time.time(), loop.time())
@@ -64,6 +85,7 @@ class Carrying:
             statistics = self._job.statistics
             self._reporter.start(lambda: take_snapshot(statistics, route, limits, loop.time(), started_at))
             self._listen(loop)
+            watching = asyncio.create_task(self._watch(route))
             self._task = asyncio.create_task(self._run.execute())
             try:
                 await self._task
@@ -73,12 +95,16 @@ class Carrying:
                 if not self._interrupts:
                     raise
             finally:
+                watching.cancel()
                 self._stop_listening(loop)
                 self._reporter.stop()
+                self._learnt = self._memory.news(learnt_by(route))
                 try:
                     await writer.close()
                 finally:
                     self._job.finish()
+        for trouble in self._memory.troubles[self._troubles_told :]:
+            self._reporter.say("warning", f"warning: {trouble}")
         return self._sum_up(stopped, loop.time() - started_at)
 
     def _listen(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -123,9 +149,25 @@ class Carrying:
         kind = "refused" if failure.kind is FailureKind.RATE_LIMITED else "failing"
         self._reporter.say(kind, text, wait_s=round(wait_s, 3), detail=failure.detail)
 
+    async def _watch(self, route: Route) -> None:
+        """Tell what is learnt of the service's limits, about when it is."""
+        while True:
+            await asyncio.sleep(WATCHED_EACH_S)
+            found = self._news.of(self._memory.news(route.quota.learnt()))
+            if found:
+                limits = [msgspec.to_builtins(limit) for limit in found]
+                self._reporter.say("learnt", f"learnt: {limits_text(found)}", limits=limits)
+
     def _sum_up(self, stopped: WingbeatError | None, elapsed_s: float) -> int:
         statistics = self._job.statistics
-        summary = Summary.of(statistics, elapsed_s, self._wanted.service.route_name, self._wanted.output)
+        summary = Summary.of(
+            statistics,
+            elapsed_s,
+            self._wanted.service.route_name,
+            self._wanted.output,
+            self._learnt,
+            learnt_is_kept=self._memory.is_kept,
+        )
         interrupted = self._interrupts > 0 and statistics.remaining != 0
         code = 0
         if interrupted:

@@ -38,6 +38,7 @@ def compare(**values: Any) -> int:
     from wingbeat.client import run_loop
     from wingbeat.comparing import Comparison
     from wingbeat.errors import SourceError
+    from wingbeat.limitbook import Memory
     from wingbeat.report.comparison import comparison_table, comparison_text, figures
     from wingbeat.report.timeline import timeline_svg
     from wingbeat.sources.text import PromptSource
@@ -57,7 +58,10 @@ def compare(**values: Any) -> int:
     def say(text: str) -> None:
         click.secho(text, dim=True, err=True)
 
-    comparison = Comparison(wanted.service, wanted.limits, records, simulator=wanted.simulator, say=say)
+    memory = Memory(wanted.service, wanted.limits, fresh=values["fresh_limits"])
+    comparison = Comparison(
+        wanted.service, memory.start.limits, records, simulator=wanted.simulator, say=say, memory=memory
+    )
     modes = run_loop(comparison.run())
     first = figures(modes[0], modes[0].wall_s)
     found = [figures(mode, None if first.lost else first.wall_s) for mode in modes]

@@ -12,7 +12,7 @@ from click.core import ParameterSource
 
 from wingbeat._version import __version__
 from wingbeat.cli.failing import report_error
-from wingbeat.cli.settings import Settings, check_settings, read_settings
+from wingbeat.cli.settings import INHERITED_FROM, Settings, check_settings, read_settings, with_inherited
 from wingbeat.errors import ConfigurationError, WingbeatError
 
 
@@ -22,6 +22,9 @@ class LazyGroup(click.Group):
     COMMANDS: ClassVar[dict[str, str]] = {
         "compare": "Ask the same prompts one at a time, all at once, and with wingbeat.",
         "config": "Show every setting and where it comes from.",
+        "limits": "Show, set or forget what is known of limits.",
+        "plan": "Say what a run will take, by playing it in virtual time.",
+        "probe": "Find out where a service's limit is.",
         "run": "Answer every prompt of a file.",
         "simulate": "Run a local server that answers like the Gemini API.",
         "status": "Say how far a run is.",
@@ -72,11 +75,12 @@ def wingbeat(ctx: click.Context) -> None:
     settings = read_settings()
     _check_tables(settings)
     name = ctx.invoked_subcommand
-    if name in settings.default_map:
-        command = LazyGroup().get_command(ctx, str(name))
-        assert command is not None
-        check_settings(settings, str(name), command)
-    ctx.default_map = settings.default_map
+    for table in (name, INHERITED_FROM.get(str(name))):
+        if table in settings.default_map:
+            command = LazyGroup().get_command(ctx, str(table))
+            assert command is not None
+            check_settings(settings, str(table), command)
+    ctx.default_map = with_inherited(settings.default_map)
 
 
 def _check_tables(settings: Settings) -> None:

@@ -56,12 +56,17 @@ def limit_options(command: F) -> F:
         [
             click.option("--rpm", type=POSITIVE, metavar="N", help="Most requests a minute."),
             click.option("--tpm", type=POSITIVE, metavar="N", help="Most input tokens a minute."),
+            click.option("--otpm", type=POSITIVE, metavar="N", help="Most output tokens a minute."),
             click.option("--rpd", type=POSITIVE, metavar="N", help="Most requests a day; then stop, resumable."),
+            click.option("--tpd", type=POSITIVE, metavar="N", help="Most input tokens a day; then stop, resumable."),
             click.option(
                 "--concurrency",
                 type=click.IntRange(1),
                 metavar="N",
-                help="Most requests in flight.  [default: 64, or --rpm]",
+                help="Most requests in flight.  [default: found by itself, from ten up]",
+            ),
+            click.option(
+                "--fresh-limits", is_flag=True, help="Start without what earlier runs have learnt of the limits."
             ),
             click.option("--lanes", type=click.IntRange(1), metavar="N", help="Most prompts carried at once."),
             click.option("--max-cost", type=POSITIVE, metavar="USD", help="Stop, resumable, before spending more."),

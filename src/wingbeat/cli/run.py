@@ -18,6 +18,7 @@ from wingbeat.cli.options import generation_options, limit_options, service_opti
 @click.option("--template", metavar="TEXT|FILE", help="Jinja2 prompt over the columns: 'Classify: {{ text }}'.")
 @generation_options
 @limit_options
+@click.option("--hedge", is_flag=True, help="Ask a second time what is late; costs at most 5 % more.")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Ask the first N rows only.")
 @click.option("--sample", type=click.IntRange(1), metavar="N", help="Ask N rows chosen at random, the same each time.")
 @click.option("--sample-seed", type=int, default=0, show_default=True, metavar="N", help="Seed of --sample.")

@@ -22,6 +22,7 @@ from wingbeat.errors import ConfigurationError, JournalError, SourceError, Wingb
 from wingbeat.job import FileJob, Scan, scan
 from wingbeat.job.resuming import Resumption
 from wingbeat.journal import Journal
+from wingbeat.limitbook import Memory
 from wingbeat.pricing import find_prices
 from wingbeat.report.plan import Plan, make_plan, plan_lines
 from wingbeat.report.progress import (
@@ -55,24 +56,26 @@ def execute(values: dict[str, Any]) -> int:
 def _execute(values: dict[str, Any]) -> int:
     wanted = read_wanted(values)
     tune_process()
+    memory = Memory(wanted.service, wanted.limits, fresh=values["fresh_limits"])
+    wanted = msgspec.structs.replace(wanted, limits=memory.start.limits)
     reporter = _reporter(values, wanted)
-    for warning in wanted.service.warnings:
+    for warning in (*wanted.service.warnings, *memory.troubles):
         reporter.say("warning", f"warning: {warning}")
     with contextlib.ExitStack() as stack:
-        journal = stack.enter_context(_open_journal(wanted, values))
+        journal = stack.enter_context(open_journal(wanted, values))
         if not values["check"]:
             is_other_run = wanted.identity.differs(journal)
-            _check_output_name(journal, wanted)
+            check_output_name(journal, wanted)
             if is_other_run and not values["dry_run"]:
                 journal.drop([seq for seq, _position, _ok in journal.positions()])
         resumption = Resumption(journal, retry_failed=values["retry_failed"])
         found = None
         if wanted.source.can_reread:
             found = scan(wanted.source, wanted.builder, wanted.selection, resumption)
-            _check_rows(found, wanted, strict=values["strict"], as_events=values["json"])
+            check_rows(found, wanted, strict=values["strict"], as_events=values["json"])
         if values["check"]:
             return _report_check(found, wanted)
-        plan = _plan(wanted, found, resumption)
+        plan = short_plan(wanted, found, resumption, memory)
         _show_plan(plan, reporter, values)
         if values["dry_run"]:
             return 0
@@ -91,11 +94,11 @@ def _execute(values: dict[str, Any]) -> int:
             resumption=resumption,
         )
         job.prepare()
-        return run_loop(Carrying(wanted, job, reporter, found, values).execute())
+        return run_loop(Carrying(wanted, job, reporter, found, values, memory).execute())
 
 
 @contextlib.contextmanager
-def _open_journal(wanted: Wanted, values: dict[str, Any]) -> Iterator[Journal]:
+def open_journal(wanted: Wanted, values: dict[str, Any]) -> Iterator[Journal]:
     """
     Open the run's journal.
 
@@ -141,7 +144,7 @@ def _keep_as_bak(path: Path) -> None:
         path.replace(path.with_name(path.name + ".bak"))
 
 
-def _check_output_name(journal: Journal, wanted: Wanted) -> None:
+def check_output_name(journal: Journal, wanted: Wanted) -> None:
     """Refuse to put a journal's rows over a file that never was its output."""
     name = journal.read("output_name")
     output = wanted.output
@@ -154,7 +157,7 @@ def _check_output_name(journal: Journal, wanted: Wanted) -> None:
         )
 
 
-def _check_rows(found: Scan, wanted: Wanted, *, strict: bool, as_events: bool) -> None:
+def check_rows(found: Scan, wanted: Wanted, *, strict: bool, as_events: bool) -> None:
     if strict and found.faulty:
         source = wanted.source
         for fault in found.faults[:-1]:
@@ -180,7 +183,7 @@ def _report_check(found: Scan | None, wanted: Wanted) -> int:
     return 2 if found.faulty else 0
 
 
-def _plan(wanted: Wanted, found: Scan | None, resumption: Resumption) -> Plan:
+def short_plan(wanted: Wanted, found: Scan | None, resumption: Resumption, memory: Memory) -> Plan:
     limit = wanted.options.max_output_tokens
     return make_plan(
         source=wanted.source.name,
@@ -194,6 +197,7 @@ def _plan(wanted: Wanted, found: Scan | None, resumption: Resumption) -> Plan:
         max_output_tokens=limit,
         limits=wanted.limits,
         prices=find_prices(wanted.service.model),
+        known=memory.basis(),
     )
 
 

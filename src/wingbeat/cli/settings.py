@@ -59,6 +59,21 @@ def read_settings(folder: Path | None = None, user: Path | None = None) -> Setti
     return Settings(default_map, origins)
 
 
+INHERITED_FROM = {"plan": "run"}
+"""Commands for which another's table holds too, since what they say is said of that other command."""
+
+_OWN_OUTPUT = ("json", "quiet")
+
+
+def with_inherited(default_map: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return the settings with those of other commands that hold too; a command's own win."""
+    found = dict(default_map)
+    for name, other in INHERITED_FROM.items():
+        shared = {option: value for option, value in default_map.get(other, {}).items() if option not in _OWN_OUTPUT}
+        found[name] = {**shared, **default_map.get(name, {})}
+    return found
+
+
 def check_settings(settings: Settings, name: str, command: click.Command) -> None:
     """
     Refuse settings that a command has no use for, before any of them is silently ignored.

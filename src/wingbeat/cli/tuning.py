@@ -20,6 +20,11 @@ def tune_process() -> None:
     """Prepare this process for a run: one core, threads that hand over quickly, little garbage collection."""
     stay_on_this_core()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
+    collect_rarely()
+
+
+def collect_rarely() -> None:
+    """Leave what is there now alone, and look for garbage in the rest once in a while."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(COLLECT_AFTER, 20, 100)

@@ -127,13 +127,16 @@ def read_limits(values: dict[str, Any]) -> Limits:
     given = {
         "rpm": values.get("rpm"),
         "tpm": values.get("tpm"),
+        "otpm": values.get("otpm"),
         "rpd": values.get("rpd"),
+        "tpd": values.get("tpd"),
         "concurrency": values.get("concurrency"),
         "lanes": values.get("lanes"),
         "max_cost": values.get("max_cost"),
         "timeout_s": values.get("timeout"),
         "record_timeout_s": values.get("record_timeout"),
         "max_attempts": values.get("max_attempts"),
+        "hedge": values.get("hedge"),
     }
     return Limits(**{name: value for name, value in given.items() if value is not None})
 

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from wingbeat.ledgers.limits import Limits
+from wingbeat.report.learning import limits_text
 from wingbeat.report.words import count, duration, money
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ def panel(name: str, now: Snapshot, limits: Limits) -> Table:
     grid.add_row(_bar(name, now))
     grid.add_row(_counts(now))
     grid.add_row(_rates(now, limits))
+    if now.learnt:
+        grid.add_row(Text(f"learnt: {limits_text(now.learnt)}", style="dim"))
     return grid
 
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
+from wingbeat.ledgers.concurrency import START
 from wingbeat.ledgers.estimate import OUTPUT_START_TOKENS
+from wingbeat.ledgers.hedge import COST_SHARE
 from wingbeat.ledgers.limits import Limits
 from wingbeat.ledgers.prices import Prices
 from wingbeat.ledgers.quota import SMALL_JOB_WINDOWS
 from wingbeat.ledgers.rate import JITTER_S, START_RATIO
+from wingbeat.model.limit import INPUT_TOKENS, MINUTE_S, REQUESTS
+from wingbeat.report.learning import Basis, basis_text
 from wingbeat.report.words import count, duration, money
 
 WINDOW_S = 60.0
@@ -33,6 +39,8 @@ class Plan(msgspec.Struct, frozen=True):
         price_source: Where the prices come from, or None.
         shortest_s: The shortest time that the limits allow, or None when no limit is known.
         limits: What may be used, in words.
+        known: What is known of the service's limits although it was not given, and from where, in words.
+        hedge: Whether late requests get a second one.
     """
 
     source: str
@@ -49,6 +57,8 @@ class Plan(msgspec.Struct, frozen=True):
     price_source: str | None
     shortest_s: float | None
     limits: str
+    known: str = ""
+    hedge: bool = False
 
 
 def make_plan(
@@ -64,6 +74,7 @@ def make_plan(
     max_output_tokens: int | None,
     limits: Limits,
     prices: Prices | None,
+    known: Sequence[Basis] = (),
 ) -> Plan:
     """Reckon what a run will take; see `Plan` for what the arguments mean."""
     output_tokens = basis = None
@@ -91,9 +102,20 @@ def make_plan(
         output_basis=basis or "",
         cost_usd=cost,
         price_source=None if prices is None else prices.source,
-        shortest_s=None if to_ask is None else shortest_s(limits, to_ask - faulty, input_tokens or 0.0),
+        shortest_s=(
+            None if to_ask is None else shortest_s(_completed(limits, known), to_ask - faulty, input_tokens or 0.0)
+        ),
         limits=limits_in_words(limits),
+        known=basis_text(known),
+        hedge=limits.hedge,
     )
+
+
+def _completed(limits: Limits, known: Sequence[Basis]) -> Limits:
+    """Take what is known of the service for what the user has not said."""
+    found = {(each.limit.resource, each.limit.window_s): each.limit.limit for each in known}
+    rpm = limits.rpm or found.get((REQUESTS, MINUTE_S))
+    return msgspec.structs.replace(limits, rpm=rpm, tpm=limits.tpm or found.get((INPUT_TOKENS, MINUTE_S)))
 
 
 def shortest_s(limits: Limits, requests: float, input_tokens: float) -> float | None:
@@ -117,9 +139,14 @@ def limits_in_words(limits: Limits) -> str:
         said.append(f"{count(limits.rpm)} requests/min")
     if limits.tpm is not None:
         said.append(f"{count(limits.tpm)} input tokens/min")
+    if limits.otpm is not None:
+        said.append(f"{count(limits.otpm)} output tokens/min")
     if limits.rpd is not None:
         said.append(f"{count(limits.rpd)} requests/day")
-    said.append(f"{limits.most_in_flight:,} in flight")
+    if limits.tpd is not None:
+        said.append(f"{count(limits.tpd)} input tokens/day")
+    fixed = limits.fixed_in_flight
+    said.append(f"{START} in flight, and more as it turns out well" if fixed is None else f"{fixed:,} in flight")
     if limits.max_cost is not None:
         said.append(f"{money(limits.max_cost)} in all")
     return ", ".join(said)
@@ -130,20 +157,23 @@ def plan_lines(plan: Plan) -> list[tuple[str, str]]:
     lines = [("input", _input_text(plan)), ("route", plan.route)]
     if plan.route.startswith("sim/"):
         lines[-1] = ("route", f"{plan.route} (simulated: no service is asked, no answer is real)")
-    lines.append(("limits", plan.limits))
+    lines.append(("limits", f"{plan.limits}; {plan.known}" if plan.known else plan.limits))
     if plan.input_tokens is not None:
         lines.append(("tokens", f"about {count(plan.input_tokens)} input tokens, from the texts' size"))
     if plan.cost_usd is not None:
         lines.append(("cost", f"about {money(plan.cost_usd)}, {plan.output_basis} ({plan.price_source})"))
     elif plan.price_source is None:
         lines.append(("cost", "no price is known for this model"))
+    if plan.hedge:
+        lines.append(("hedging", f"on, at most {COST_SHARE:.0%} more cost".replace("%", " %")))
     if plan.to_ask is not None:
         if plan.shortest_s is None:
-            lines.append(("time", "no rate limit is given, so none is kept; see --rpm and --tpm"))
+            lines.append(("time", "not known: the limits are found out on the way, unless --rpm and --tpm say them"))
         elif plan.shortest_s == 0:
             lines.append(("time", "fits in the quota at once: as long as the slowest reply"))
         else:
-            lines.append(("time", f"at least {duration(plan.shortest_s)} within the limits"))
+            how = "about" if plan.known else "at least"  # what was learnt may turn out to be more, or less
+            lines.append(("time", f"{how} {duration(plan.shortest_s)} within the limits"))
     return lines
 
 

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -16,9 +16,13 @@ from wingbeat.engine.statistics import Statistics
 from wingbeat.ledgers.breaker import BreakerState
 from wingbeat.ledgers.limits import Limits
 from wingbeat.model.answer import Failure, FailureKind
+from wingbeat.model.limit import INPUT_TOKENS, MINUTE_S, OUTPUT_TOKENS, REQUESTS, TOKENS, LearntLimit
 from wingbeat.report.words import count, duration, money
 
 EVENT_VERSION = 1
+
+LONGEST_RATE_S = 3600.0
+"""A limit over a longer time, such as a day's, is an amount and not a rate: it ends a run and does not slow it."""
 
 
 class Snapshot(msgspec.Struct, frozen=True, omit_defaults=False):
@@ -41,6 +45,9 @@ class Snapshot(msgspec.Struct, frozen=True, omit_defaults=False):
         cost_usd: Price of the answers so far; answers without a known price count as nothing.
         eta_s: Seconds that the rest should take at the present rate, or None while unknown.
         elapsed_s: Seconds since the run began to connect.
+        learnt: What is known of the service's limits by now, without those that the user gave.
+        hedged: Second requests sent beside late first ones so far.
+        hedges_won: Those of them that answered first.
     """
 
     rows: int | None
@@ -58,12 +65,16 @@ class Snapshot(msgspec.Struct, frozen=True, omit_defaults=False):
     cost_usd: float
     eta_s: float | None
     elapsed_s: float
+    learnt: tuple[LearntLimit, ...] = ()
+    hedged: int = 0
+    hedges_won: int = 0
 
 
 def take_snapshot(statistics: Statistics, route: Route, limits: Limits, now: float, started_at: float) -> Snapshot:
     """Read the counters of a run."""
     rpm, tpm = statistics.per_minute(now, started_at)
     admission = route.admission
+    learnt = route.quota.learnt()
     return Snapshot(
         rows=statistics.rows,
         done=statistics.done,
@@ -78,8 +89,11 @@ def take_snapshot(statistics: Statistics, route: Route, limits: Limits, now: flo
         refused=statistics.refused,
         retried=statistics.retried,
         cost_usd=round(statistics.cost_usd, 6),
-        eta_s=_eta_s(statistics, limits, rpm, bound_by_requests=admission.blocked_by == "quota" and limits.tpm is None),
+        eta_s=reckon_eta_s(statistics, limits, learnt, rpm, bound_by_quota=admission.blocked_by == "quota"),
         elapsed_s=round(now - started_at, 1),
+        learnt=learnt,
+        hedged=statistics.hedged,
+        hedges_won=statistics.hedges_won,
     )
 
 
@@ -100,13 +114,50 @@ def waiting_for(statistics: Statistics, route: Route, now: float) -> str | None:
     return None
 
 
-def _eta_s(statistics: Statistics, limits: Limits, rpm: float, *, bound_by_requests: bool) -> float | None:
-    """Reckon the rest at the rate of the last minute, or at the limit of requests while that is what binds."""
+def reckon_eta_s(
+    statistics: Statistics, limits: Limits, learnt: Sequence[LearntLimit], rpm: float, *, bound_by_quota: bool
+) -> float | None:
+    """
+    Reckon how long the rest takes.
+
+    Args:
+        statistics: Counters of the run.
+        limits: What the user gave.
+        learnt: What is known besides; it counts from the moment it is known.
+        rpm: Requests answered a minute, lately.
+        bound_by_quota: Whether requests wait for quota: then the rest goes at the limits, and else at the present
+            rate, at most at the limits. A first minute that began with a burst says little about the next.
+
+    Returns:
+        Seconds, or None while too little is known.
+    """
     remaining = statistics.remaining
     if remaining is None or rpm <= 0 or statistics.answered < 3:
         return None
-    rate = rpm if limits.rpm is None else limits.rpm if bound_by_requests else min(rpm, limits.rpm)
+    most = _allowed_rpm(statistics, limits, learnt)
+    rate = rpm if most is None else most if bound_by_quota else min(rpm, most)
     return round(remaining / rate * 60.0, 1)
+
+
+def _allowed_rpm(statistics: Statistics, limits: Limits, learnt: Sequence[LearntLimit]) -> float | None:
+    """Return the requests a minute that all limits allow, of the size of those answered; None without limits."""
+    given = [
+        LearntLimit(resource, limit)
+        for resource, limit in ((REQUESTS, limits.rpm), (INPUT_TOKENS, limits.tpm))
+        if limit is not None
+    ]
+    per_request = {
+        REQUESTS: 1.0,
+        INPUT_TOKENS: statistics.input_tokens / statistics.answered,
+        OUTPUT_TOKENS: statistics.output_tokens / statistics.answered,
+        TOKENS: (statistics.input_tokens + statistics.output_tokens) / statistics.answered,
+    }
+    rates = [
+        limit.limit * MINUTE_S / limit.window_s / per_request[limit.resource]
+        for limit in (*given, *learnt)
+        if 0 < limit.window_s <= LONGEST_RATE_S and per_request.get(limit.resource)
+    ]
+    return min(rates, default=None)
 
 
 class Reporter(Protocol):
@@ -235,7 +286,9 @@ class LiveReporter:
         self._live.start()
 
     def say(self, kind: str, text: str, **details: Any) -> None:  # noqa: ARG002
-        """Write one line above the panel."""
+        """Write one line above the panel; what is learnt stands in the panel."""
+        if kind == "learnt":
+            return
         style = "yellow" if kind in ("refused", "failing", "draining", "warning") else ""
         if self._live is not None:
             self._live.stop()  # printed over a running panel a line of it would stay behind

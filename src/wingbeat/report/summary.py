@@ -7,6 +7,8 @@ from pathlib import Path
 import msgspec
 
 from wingbeat.engine.statistics import Statistics
+from wingbeat.model.limit import LearntLimit
+from wingbeat.report.learning import limits_text
 from wingbeat.report.words import count, duration, money
 
 
@@ -33,6 +35,11 @@ class Summary(msgspec.Struct, frozen=True):
         cost_usd: Their price, or None when no price is known.
         elapsed_s: Seconds from connecting to the end.
         peak_in_flight: Most requests in flight at once.
+        learnt: What was found out about the service's limits.
+        learnt_is_kept: Whether that is kept for the next run.
+        hedged: Second requests sent beside late first ones.
+        hedges_won: Those of them that answered first.
+        hedges_share: What second requests have cost, as a part of what the answers cost.
     """
 
     route: str
@@ -53,9 +60,23 @@ class Summary(msgspec.Struct, frozen=True):
     cost_usd: float | None
     elapsed_s: float
     peak_in_flight: int
+    learnt: tuple[LearntLimit, ...] = ()
+    learnt_is_kept: bool = False
+    hedged: int = 0
+    hedges_won: int = 0
+    hedges_share: float = 0.0
 
     @classmethod
-    def of(cls, statistics: Statistics, elapsed_s: float, route: str, output: Path | None) -> Summary:
+    def of(
+        cls,
+        statistics: Statistics,
+        elapsed_s: float,
+        route: str,
+        output: Path | None,
+        learnt: tuple[LearntLimit, ...] = (),
+        *,
+        learnt_is_kept: bool = False,
+    ) -> Summary:
         """Read the counters of a run that has ended."""
         return cls(
             route=route,
@@ -76,6 +97,11 @@ class Summary(msgspec.Struct, frozen=True):
             cost_usd=None if statistics.unpriced and not statistics.cost_usd else round(statistics.cost_usd, 6),
             elapsed_s=round(elapsed_s, 3),
             peak_in_flight=statistics.peak_in_flight,
+            learnt=learnt,
+            learnt_is_kept=learnt_is_kept,
+            hedged=statistics.hedged,
+            hedges_won=statistics.hedges_won,
+            hedges_share=round(statistics.hedges_share, 6),
         )
 
 
@@ -95,6 +121,12 @@ def summary_lines(summary: Summary) -> list[tuple[str, str]]:
         lines.append(("note", ", ".join(notes)))
     if summary.sent:
         lines.append(("sent", _sent_text(summary)))
+    if summary.hedged:
+        share = f"+{summary.hedges_share * 100:.1f} % cost"
+        lines.append(("hedged", f"{summary.hedged:,} ({summary.hedges_won:,} won), {share}"))
+    if summary.learnt:
+        kept = "; kept for the next run, see wingbeat limits" if summary.learnt_is_kept else ""
+        lines.append(("learnt", f"{limits_text(summary.learnt)}{kept}"))
     if summary.answered:
         cost = "no price known" if summary.cost_usd is None else money(summary.cost_usd)
         if summary.route.startswith("sim/") and summary.cost_usd is not None:
