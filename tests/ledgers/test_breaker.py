@@ -68,15 +68,17 @@ def test_tries_double_until_it_closes() -> None:
     assert breaker.state is BreakerState.CLOSED
 
 
-def test_a_failed_try_opens_it_for_twice_as_long() -> None:
-    """Each failed try doubles the pause, up to a minute; a closed breaker starts at five seconds again."""
+def test_failed_tries_open_it_for_longer_and_longer() -> None:
+    """Each failed try makes the pause longer: up to a quarter of the outage so far, twice the last one, and a minute."""
     breaker, now, waits = opened(), 5.0, []
-    for _ in range(6):
+    for _ in range(25):
         breaker.admit(now)
         breaker.failed(now, was_try=True)
         waits.append(breaker.ready_at(now) - now)
+        assert waits[-1] <= max(5.0, now / 4)
         now = breaker.ready_at(now)
-    assert waits == [10, 20, 40, 60, 60, 60]
+    assert waits == sorted(waits)
+    assert (waits[0], waits[-1]) == (5.0, 60.0)
 
 
 def test_a_failure_after_good_tries_starts_over() -> None:

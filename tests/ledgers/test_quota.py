@@ -79,13 +79,13 @@ def test_after_the_told_wait_requests_go_evenly() -> None:
 
 
 def test_untold_waits_double_to_a_minute() -> None:
-    """Refusals that say no wait pause for two seconds, doubled up to sixty, once for each pause."""
+    """Refusals that say no wait pause for a quarter of a second, doubled up to sixty, once for each pause."""
     quota = Quota(60)
     now, waits = 0.0, []
-    for _ in range(8):
+    for _ in range(11):
         waits.append(quota.refused(now, None, []))
         now += waits[-1]
-    assert waits == [2, 4, 8, 16, 32, 60, 60, 60]
+    assert waits == [0.25, 0.5, 1, 2, 4, 8, 16, 32, 60, 60, 60]
 
 
 def test_refusals_of_one_moment_do_not_double_the_wait() -> None:
@@ -102,7 +102,7 @@ def test_an_answer_ends_the_doubling() -> None:
     for now in (0.0, 10.0, 30.0):
         quota.refused(now, None, [])
     quota.accepted()
-    assert quota.refused(100.0, None, []) == 2.0
+    assert quota.refused(100.0, None, []) == 0.25
     assert quota.refusing_since == 100.0
 
 

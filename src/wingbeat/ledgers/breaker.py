@@ -11,6 +11,10 @@ requests, one that fails four in five once in ten: it stops for what is down, no
 FIRST_OPEN_S = 5.0
 LONGEST_OPEN_S = 60.0
 
+OPEN_PART = 0.25
+"""Most of the time that a service has failed for so far that it is left alone for: after a minute's outage it is found
+back within a quarter of one, however the tries went."""
+
 
 class BreakerState(Enum):
     """Closed lets requests through, open lets none, half open lets a few try."""
@@ -93,6 +97,9 @@ class Breaker:
 
     def _open(self, now: float) -> None:
         self.state = BreakerState.OPEN
+        since = now if self.failing_since is None else self.failing_since
+        longest_s = max(FIRST_OPEN_S, OPEN_PART * (now - since))
+        self._open_s = min(self._open_s, longest_s)
         self.open_until = now + self._open_s
 
     def _close(self) -> None:

@@ -20,13 +20,10 @@ BURST_MEMORY_S = 2.0
 
 REPEATED_WITHIN_S = 60.0
 
-FIRST_UNTOLD_WAIT_S = 2.0
+FIRST_UNTOLD_WAIT_S = 0.25
 LONGEST_UNTOLD_WAIT_S = 60.0
-"""Pauses after refusals of a known limit that say no wait: doubled from the first to the longest."""
-
-UNEXPLAINED_WAIT_S = 0.1
-"""The first pause instead, when our own account shows room: the service counts over so short a span that it has passed
-before we hear of it. Two seconds at each such refusal would cost more than the refusals."""
+"""Pauses after refusals of a known limit that say no wait: doubled from the first to the longest. A lone
+refusal is mostly a matter of milliseconds: two seconds at each would cost more of the quota than the refusals."""
 
 BORNE = (0.0, 0.0, 0.002, 0.006)
 """Refused part of a minute's requests that is borne at each pace before the next stricter one is taken. Leaving more of
@@ -107,7 +104,7 @@ class Quota:
         self.refusing_since: float | None = None
         self._refused_at: deque[float] = deque(maxlen=1000)
         self._deaf_until = float("-inf")
-        self._untold_s = 0.0
+        self._untold_s = FIRST_UNTOLD_WAIT_S
         self._untold_until = float("-inf")
         self._burst_at = float("-inf")
         self._suspect = 0
@@ -236,7 +233,7 @@ class Quota:
     def accepted(self, reservation: Reservation | None = None) -> None:
         """Take any sign that the service lets requests through, such as the answer to one."""
         self.refusing_since = None
-        self._untold_s = 0.0
+        self._untold_s = FIRST_UNTOLD_WAIT_S
         if reservation is not None:
             for debit in reservation.debits:
                 if not debit.guard.learning.is_free:
@@ -263,7 +260,7 @@ class Quota:
 
         Args:
             now: When the refusal arrived.
-            told_s: Seconds that the service asked to wait, or None when it said nothing: then two seconds,
+            told_s: Seconds that the service asked to wait, or None when it said nothing: then a quarter of one,
                 doubled at each refusal up to a minute.
             resources: The limits that the service named; empty when it named none.
             reservation: What `commit` returned for the refused request; without it nothing is learnt.
@@ -285,8 +282,7 @@ class Quota:
             if unknown:
                 return max(self._learn(guard, now, told_s, reservation) for guard in unknown)
         limits = [guard.known for guard in named if guard.known is not None]
-        is_unexplained = any(limit.has_headroom(now) for limit in limits or self.limits)
-        wait_s = self._wait_s(now, told_s, UNEXPLAINED_WAIT_S if is_unexplained else FIRST_UNTOLD_WAIT_S)
+        wait_s = self._wait_s(now, told_s)
         for limit in limits or self.limits:
             limit.pause(now + wait_s)
         if not limits:
@@ -305,10 +301,10 @@ class Quota:
         self.paused_until = max(self.paused_until, now + told_s)
         return told_s
 
-    def _wait_s(self, now: float, told_s: float | None, first_s: float) -> float:
+    def _wait_s(self, now: float, told_s: float | None) -> float:
         if told_s is not None:
             return told_s
-        wait_s = self._untold_s or first_s
+        wait_s = self._untold_s
         if now >= self._untold_until:
             self._untold_s = min(LONGEST_UNTOLD_WAIT_S, wait_s * 2)
             self._untold_until = now + wait_s
