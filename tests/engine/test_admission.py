@@ -25,7 +25,7 @@ def admission(quota: Quota | None = None, slots: int = 4) -> Admission:
 
 
 def test_first_come_first_served() -> None:
-    """No request is overtaken, however large it is and however small those behind it are."""
+    """Requests alike go in the order in which they came."""
 
     async def main() -> list[int]:
         gate, order = admission(Quota(None, 1000), slots=3), []
@@ -39,10 +39,34 @@ def test_first_come_first_served() -> None:
 
         async with asyncio.TaskGroup() as group:
             for number in range(60):
-                group.create_task(lane(number, random.choice([1, 5, 300, 900])))
+                group.create_task(lane(number, 300))
         return order
 
     assert run_virtual(main()) == list(range(60))
+
+
+def test_small_requests_pass_a_large_one_that_has_to_wait_and_do_not_delay_it() -> None:
+    """Behind a large request that waits for room small ones go meanwhile; it goes when it would have gone anyway."""
+
+    async def main(followers: int) -> dict[int, float]:
+        gate, gone = admission(Quota(None, 1000), slots=100), {}
+
+        async def lane(number: int, cost: float) -> None:
+            await gate.enter(Cost(cost), set())
+            gone[number] = asyncio.get_running_loop().time()
+            gate.leave()
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(lane(0, 500))
+            await asyncio.sleep(40.0)
+            group.create_task(lane(1, 900))
+            for number in range(2, 2 + followers):
+                group.create_task(lane(number, 5))
+        return gone
+
+    alone, beside = run_virtual(main(0)), run_virtual(main(6))
+    assert beside[1] == pytest.approx(alone[1], abs=0.1)
+    assert max(beside[number] for number in range(2, 8)) < beside[1]
 
 
 def test_a_cancelled_lane_does_not_block_those_behind_it() -> None:

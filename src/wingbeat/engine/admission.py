@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from itertools import islice
 from typing import Any, Literal
 
 from wingbeat.ledgers.backfill import MOST_CANDIDATES, delays, ready_beside_spare
@@ -14,6 +15,9 @@ from wingbeat.ledgers.flows import DEFAULT_FLOW, FlowQueue, Flows
 from wingbeat.ledgers.quota import Cost, Quota, Reservation
 
 WaitingFor = Literal["slot", "quota", "service"]
+
+PASSED_AFTER_S = 1.0
+"""A wait at the head of the only flow that is worth looking for somebody who could go meanwhile."""
 
 _NOTHING = Cost(0.0)
 """What fits as soon as anything does: no limit is paused, or in debt for what went before."""
@@ -51,9 +55,9 @@ class Admission:
     while it waits leaves no trace; cancelled after its grant it gives the slot back, and the quota stays spent,
     since the service may have counted it.
 
-    With one flow nobody is ever overtaken. With several, while the one whose turn it is has to wait for room for a
-    large request, another's small one may pass if the large one goes no later for it; and a flow leaves a little of
-    each limit to heavier ones.
+    While the one whose turn it is has to wait for room for a large request, another's small one may pass if the large
+    one goes no later for it: one of another flow, or where there is but one flow and the wait is long, one behind it.
+    A flow leaves a little of each limit to heavier ones.
 
     Args:
         quota: The route's limits.
@@ -131,7 +135,7 @@ class Admission:
         future: asyncio.Future[Grant] = self._loop.create_future()
         is_first = self.flows.join(flow, future, cost_now)
         waiters.add(future)
-        if is_first or self._timer is None:
+        if is_first or self._timer is None or self._may_pass(flow):
             self._pump()
         try:
             return await future
@@ -159,6 +163,11 @@ class Admission:
         """Charge a request's flow for what the request truly took, in place of the estimate; the quota is not told."""
         if self.flows.is_shared:
             self.flows.settle(grant.flow, self.quota.share(took) - self.quota.share(grant.reservation.cost))
+
+    def _may_pass(self, flow: RequestFlow) -> bool:
+        """True when the head has to wait for long, and somebody who has just come may be let pass."""
+        is_long = self.blocked_by == "quota" and self.due_at - self._loop.time() > PASSED_AFTER_S
+        return is_long and len(flow.queue) <= MOST_CANDIDATES
 
     def _due(self, now: float, cost: Cost, flow: RequestFlow) -> float:
         """Return when a request may go, and note what stands in the way."""
@@ -208,8 +217,11 @@ class Admission:
                 continue
             self.due_at = due
             wake_at = due
-            if self.blocked_by == "quota" and flows.waiting > len(flow.queue):
-                wake_at = self._let_pass(now, flow, cost, due)
+            if self.blocked_by == "quota":
+                if flows.waiting > len(flow.queue):
+                    wake_at = self._let_pass(now, flow, cost, due)
+                elif due - now > PASSED_AFTER_S and len(flow.queue) > 1:
+                    wake_at = self._let_followers_pass(now, flow, cost, due)
                 self.blocked_by = "quota"
             if wake_at != float("inf"):
                 self._timer = self._loop.call_at(wake_at, self._pump)
@@ -245,6 +257,31 @@ class Admission:
                     return now
                 if flow.queue:
                     candidates.append(flow)
+        return look_at
+
+    def _let_followers_pass(self, now: float, flow: RequestFlow, head_cost: Cost, due: float) -> float:
+        """
+        Grant those of the only flow that fit beside its head, which waits for room, and don't delay it.
+
+        Returns:
+            When to look again: when the head is due, or earlier when another may fit by then.
+        """
+        open_at = self.quota.ready_at(now, _NOTHING)
+        if open_at > now or self.breaker.state is not BreakerState.CLOSED:
+            return min(open_at, due)
+        look_at = due
+        for future, cost_now in list(islice(flow.queue.items(), 1, 1 + MOST_CANDIDATES)):
+            if future.done():
+                continue
+            cost = cost_now()
+            ready_at = self._due(now, cost, flow)
+            if ready_at > now:
+                look_at = min(look_at, ready_at)
+            elif self._leaves_a_slot and not delays(self.quota.guards, head_cost, cost, due, now):
+                flow.queue.move_to_end(future, last=False)
+                self._serve(now, cost, flow)
+                if self.quota.day_is_spent:
+                    return now
         return look_at
 
     @property
