@@ -11,6 +11,7 @@ import string
 import tempfile
 import time
 from collections.abc import Sequence
+from math import ceil
 from multiprocessing.connection import Connection
 from typing import Any, Literal, NamedTuple
 
@@ -27,7 +28,7 @@ Counted = Literal["requests", "tokens"]
 Enforcement = Literal["fixed", "sliding", "bucket", "subsecond"]
 
 MODEL = "gemini/gemini-2.5-flash-lite"
-"""Simulated, it answers prompts of the bench in 0.4 to 1.2 s."""
+"""Simulated, it answers nine in ten prompts of the bench in 0.5 to 1.5 s, the median in 0.8 s."""
 KEY = "test-loopback"
 
 PROMPT_TOKENS = (20, 2_000)
@@ -155,6 +156,11 @@ class Backlog(Sequence[str]):
         if self._mixes and index % 2:
             return head + self._cyrillic[: (size - len(head)) // 2]
         return head + self._latin[: size - len(head)]
+
+
+def tokens_of(prompt: str) -> int:
+    """Return the tokens that the service counts."""
+    return ceil(len(prompt.encode()) / BYTES_PER_TOKEN)
 
 
 class Pair:

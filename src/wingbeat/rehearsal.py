@@ -228,10 +228,10 @@ class _Watch:
 
 def _latest_limit(route: Route, now: float, cost: Cost) -> Binding:
     """Return the limit that lets a request of middling size go last."""
-    limits = [limit for limit in route.quota.limits if limit.name in _BINDINGS]
-    if not limits:
+    guards = [guard for guard in route.quota.guards if guard.name in _BINDINGS and not guard.is_open]
+    if not guards:
         return "service"
-    latest = max(limits, key=lambda limit: limit.ready_at(now, cost.units(limit.name)))
+    latest = max(guards, key=lambda guard: guard.ready_at(now, cost.units(guard.name)))
     return _BINDINGS[latest.name]
 
 

@@ -165,3 +165,30 @@ def test_an_interrupt_ends_it_with_what_is_known(folder: Path):
     found = json.loads(out)
     assert found["ended"] == "stopped"
     assert found["answered"] >= 10
+
+
+@pytest.mark.parametrize("option", ["--start", "--step", "--hold", "--learn-for"])
+def test_what_is_no_finite_number_is_refused_before_anything_is_sent(command: Command, option: str):
+    """`nan` passes every range of numbers, and is refused all the same."""
+    said = command("probe", "--model", "sim/gemini-2.5-flash", option, "nan")
+    assert said.code == 2
+    assert f"`{option}` must be a finite number, not nan" in said.err
+    assert not said.out
+
+
+@pytest.mark.slow
+def test_a_probe_that_the_money_has_ended_names_the_money(command: Command):
+    """Where `--max-cost` allows fewer requests than `--max-requests`, the next command raises `--max-cost`."""
+    said = simulate(command, "seed=1", "--max-cost", "0.0005")
+    assert said.code == 0
+    assert "--max-cost 0.005" in said.err
+    assert "--max-requests" not in said.err
+
+
+@pytest.mark.slow
+def test_a_probe_too_small_to_tell_a_limit_says_so(command: Command):
+    """One request says nothing of a limit a minute."""
+    said = simulate(command, "seed=1", "--max-requests", "1")
+    assert "until one is refused, or 1 is sent" in said.err
+    assert "too few were sent to say more" in said.out
+    assert "1 request in " in said.out

@@ -67,8 +67,7 @@ def play(
         (600, None, "alike", 0.99),
         (None, 1_000_000, "wide", 0.99),
         (1000, 1_000_000, "wide", 0.99),
-        # Prompts of 2.5 % of the quota leave on average half their size unused while they wait for room.
-        (600, 1_200_000, "some long", 0.985),
+        (600, 1_200_000, "some long", 0.99),
     ],
 )
 def test_the_whole_quota_without_a_refusal(

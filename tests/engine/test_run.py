@@ -292,3 +292,15 @@ def test_a_run_cancelled_at_any_step_leaves_nothing_taken(steps: int) -> None:
 def test_the_name_of_the_model_is_in_every_outcome() -> None:
     """Outcomes name route and model."""
     assert run(ScriptedTransport(), 1).outcomes[0].model == f"gemini/{MODEL}"
+
+
+def test_the_whole_allowance_of_the_day_is_sent() -> None:
+    """With many lanes waiting, as many requests go as the user allows for the day, and not one less."""
+
+    async def main() -> Play:
+        play = Play(ScriptedTransport(), prompts(200), quota=Quota(600, requests_per_day=50), concurrency=64)
+        with pytest.raises(QuotaExhausted):
+            await play.execute()
+        return play
+
+    assert run_virtual(main()).statistics.sent == 50

@@ -30,14 +30,24 @@ def test_older_requests_count_for_nothing(tmp_path: Path):
     assert quota.ready_at(1000.0, Cost(10)) == 1000.0
 
 
-@pytest.mark.parametrize(("hours", "today"), [(1, 7), (12, 0)])
-def test_the_day_goes_on_until_midnight_pacific(tmp_path: Path, hours: int, today: int):
-    """Requests of the day are counted over all processes, and forgotten at midnight Pacific time."""
+@pytest.mark.parametrize(("hours", "today", "tokens"), [(1, 7, 90), (12, 0, 0)])
+def test_the_day_goes_on_until_midnight_pacific(tmp_path: Path, hours: int, today: int, tokens: int):
+    """Requests and tokens of the day are counted over all processes, and forgotten at midnight Pacific time."""
     with Journal(tmp_path / "a.journal") as journal:
-        journal.keep(recent=RecentlySent(journal).add(NOON, 7, 0))
-        quota = Quota(requests_per_day=10)
+        journal.keep(recent=RecentlySent(journal).add(NOON, 7, 90))
+        quota = Quota(requests_per_day=10, input_tokens_per_day=100)
         RecentlySent(journal).tell(quota, NOON + hours * 3600, 0.0)
     assert quota.requests_today == today
+    assert quota.input_tokens_today == tokens
+
+
+def test_a_journal_that_counts_no_tokens_of_the_day_is_read(tmp_path: Path):
+    """A journal of before counted only the day's requests: its tokens are taken for none."""
+    with Journal(tmp_path / "a.journal") as journal:
+        journal.keep(recent={"sent": [], "day": "2026-07-01", "today": 7})
+        quota = Quota(requests_per_day=10, input_tokens_per_day=100)
+        RecentlySent(journal).tell(quota, NOON, 0.0)
+    assert (quota.requests_today, quota.input_tokens_today) == (7, 0)
 
 
 def test_a_minute_is_kept_and_no_more(tmp_path: Path):

@@ -69,7 +69,7 @@ def test_tries_double_until_it_closes() -> None:
 
 
 def test_failed_tries_open_it_for_longer_and_longer() -> None:
-    """Each failed try makes the pause longer: up to a quarter of the outage so far, twice the last one, and a minute."""
+    """Each failed try makes the pause longer: at most a quarter of the outage, twice the last one, or a minute."""
     breaker, now, waits = opened(), 5.0, []
     for _ in range(25):
         breaker.admit(now)

@@ -66,8 +66,48 @@ def test_the_users_limit_is_a_ceiling() -> None:
 def test_a_limit_of_the_day_sets_no_pace() -> None:
     """OpenAI's first tiers tell requests a day in the header that others use for the minute."""
     guard = Guard(REQUESTS)
-    guard.hinted(LimitHint(REQUESTS, 10_000, 9_999, 8.64), nothing(guard), 0.0)
+    for used in (1, 2, 3):
+        guard.hinted(LimitHint(REQUESTS, 10_000, 10_000 - used, 8.64 * used), nothing(guard), 0.0)
     assert guard.is_open
+
+
+def test_a_fixed_window_is_not_taken_for_a_shorter_one() -> None:
+    """The time to the end of a fixed window says nothing of its length: replies that disagree mean a minute."""
+    guard = Guard(REQUESTS)
+    for used, left_s in ((80, 10.0), (81, 9.0), (85, 5.0)):
+        guard.hinted(LimitHint(REQUESTS, 100, 100 - used, left_s), nothing(guard), 0.0)
+    assert guard.known is not None
+    assert (guard.known.limit, guard.known.window_s) == (100, 60.0)
+
+
+def test_a_limit_of_the_second_needs_replies_that_agree() -> None:
+    """Three replies that speak of the same short window are believed."""
+    guard = Guard(REQUESTS)
+    for used in (10, 25, 40):
+        guard.hinted(LimitHint(REQUESTS, 100, 100 - used, used / 100), nothing(guard), 0.0)
+    assert guard.known is not None
+    assert guard.known.window_s == 1.0
+
+
+def test_a_header_never_lifts_the_users_limit_by_its_window() -> None:
+    """Sixty in ten seconds are more than a hundred a minute, which the user has set."""
+    guard = Guard(REQUESTS, 100)
+    for used in (10, 20, 30):
+        guard.hinted(LimitHint(REQUESTS, 60, 60 - used, used / 6 + 0.001), nothing(guard), 0.0)
+    assert guard.known is not None
+    assert guard.known.limit / guard.known.window_s <= 100 / 60
+
+
+def test_what_settles_late_does_not_touch_a_new_account() -> None:
+    """A request that was counted under another limit is settled without effect on the one that has taken its place."""
+    guard = Guard(TOKENS, 60_000)
+    debit = guard.commit(0.0, 5_000.0, burst=True)
+    for used in (100, 200, 300):
+        guard.hinted(LimitHint(TOKENS, 500, 500 - used, used / 500), debit, 0.0)
+    assert guard.known is not None
+    assert guard.known.window_s == 1.0
+    guard.settle(debit, 0.0, 1.0)
+    assert guard.known.used >= 0.0
 
 
 def test_somebody_else_is_seen_in_the_remainder() -> None:
@@ -91,7 +131,7 @@ def test_a_stated_limit_is_told_as_such() -> None:
 
 def test_many_refusals_of_a_known_limit_prove_it_wrong() -> None:
     """Five refusals in a minute that are more than three in a hundred are no accident."""
-    guard = Guard(REQUESTS, 1000)
+    guard = Guard(REQUESTS, 100)
     for step in range(100):
         guard.commit(step / 10, 1.0, burst=False)
     assert [guard.overrun(10.0 + step) for step in range(5)] == [False] * 4 + [True]

@@ -137,12 +137,24 @@ def test_a_limit_learnt_before_is_kept_to_from_the_start() -> None:
 
 
 def test_a_small_job_uses_what_was_saved_up() -> None:
-    """Under a limit learnt before five requests of a small job go at once."""
+    """Under a limit learnt before, half a window's requests of a small job go at once."""
     limit = LearningLimit(REQUESTS)
-    limit.adopt(20.0)
-    for _ in range(5):
+    limit.adopt(20.0, "window")
+    for _ in range(10):
         assert limit.ready_at(3.0, 1.0) == 3.0
         limit.commit(3.0, 1.0, burst=True)
+
+
+def test_a_small_job_starts_with_ten_where_bursts_may_be_refused() -> None:
+    """Under a limit that was seen to be enforced over short spans, ten requests go at once and no more."""
+    limit, now, times = LearningLimit(REQUESTS), 3.0, []
+    limit.adopt(600.0, "rate")
+    for _ in range(30):
+        now = limit.ready_at(now, 1.0)
+        limit.commit(now, 1.0, burst=True)
+        times.append(now)
+    assert 9 <= times.count(3.0) <= 11
+    assert times[-1] > 4.5
 
 
 def test_what_was_not_tried_proves_nothing() -> None:

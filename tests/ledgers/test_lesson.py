@@ -20,6 +20,7 @@ CRUISING = Episode(
     since_last_s=1e9,
     last_volume=None,
     phase_units=100.0,
+    refused_units=1.0,
     refusals=1,
     request_units=1.0,
     window_s=60.0,
@@ -62,6 +63,12 @@ def test_a_short_measure_is_trusted_in_part() -> None:
     """Between two refusals within five seconds the pause weighs on the measure: an eighth less at most."""
     found = learn(since_last=9.0, since_last_s=2.0, last_volume=500.0)
     assert found == Keep(pytest.approx(8.8))
+
+
+def test_a_large_request_that_is_refused_says_little() -> None:
+    """Of tokens enforced over short spans a long prompt is refused at any rate: next to nothing is given up."""
+    found = learn(refused_units=5.0, since_last=9.0, since_last_s=2.0, last_volume=500.0)
+    assert found == Keep(pytest.approx(9.99))
 
 
 def test_a_window_is_stepped_down_by_what_was_refused() -> None:
@@ -158,6 +165,7 @@ def test_a_refusal_never_teaches_to_send_more(
         since_last_s=since_last_s,
         last_volume=last_volume,
         phase_units=volume,
+        refused_units=request_units,
         refusals=refusals,
         request_units=request_units,
         window_s=60.0,

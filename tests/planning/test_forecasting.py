@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from tests.planning.jobs import job
 
 from wingbeat.forecasting import Depth, Outlook, forecast, look_ahead, quantile
+from wingbeat.model.limit import MINUTE_S, REQUESTS, LearntLimit
 from wingbeat.report.forecast import Forecast
 
 pytestmark = pytest.mark.slow
@@ -104,6 +106,16 @@ def test_a_budget_that_suffices_is_no_bottleneck():
     found = planned(1_000, max_cost=1_000.0, rpm=300, concurrency=50)
     assert found.binding == "requests"
     assert found.reached == 1_000
+
+
+def test_a_learnt_limit_binds_like_a_given_one():
+    """A run that starts from a limit of earlier runs is held up by that limit, and told what more of it would do."""
+    learnt = LearntLimit(REQUESTS, 300.0, MINUTE_S, origin="told")
+    given = job(900)
+    found, _ = forecast(msgspec.structs.replace(given, setting=msgspec.structs.replace(given.setting, start=(learnt,))))
+    assert found.binding == "requests"
+    assert found.what_ifs[0].changed == "requests"
+    assert found.what_ifs[0].value == 600.0
 
 
 def test_a_few_rows_take_as_long_as_the_slowest_reply():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from benchmarks.quota import loopback
-from benchmarks.quota.pair import PROMPT_TOKENS, Arrival, Backlog, Cell, ClientReport, Counted
+from benchmarks.quota.pair import PROMPT_TOKENS, Arrival, Backlog, Cell, ClientReport, Counted, tokens_of
 
 CLIENT = ClientReport(cpu_s=0.5, answered=4, failed=0, learnt="")
 
@@ -44,8 +44,8 @@ def test_only_the_measured_minutes_count_as_used_but_all_refusals_count() -> Non
     assert requests.by_minute == (0.5, 0.0, 0.5, 0.0, 0.0, 0.0, 0.0, 0.5)
     assert requests.refusals_by_minute == (1, 0, 0, 0, 0, 0, 0, 0)
     assert requests.cpu_ms == pytest.approx(100.0)
-    tokens = loopback.evaluate(cell("tokens", 100, is_known=True, minutes=8.0), arrivals, CLIENT)
-    assert tokens.used == pytest.approx(40 / (100 * 6))
+    tokens = loopback.evaluate(cell("tokens", 10_000, is_known=True, minutes=8.0), arrivals, CLIENT)
+    assert tokens.used == pytest.approx(40 / (10_000 * 6))
 
 
 def test_an_unknown_limit_is_measured_later() -> None:
@@ -54,12 +54,22 @@ def test_an_unknown_limit_is_measured_later() -> None:
     assert cell("requests", 300, is_known=False, minutes=20.0).measured_from_min == 5.0
 
 
+@pytest.mark.slow
+def test_all_of_a_limit_of_requests_can_be_used_but_not_of_tokens_by_the_second() -> None:
+    """Requests fill every limit; long prompts leave gaps in slices of a second, whoever sends them."""
+    for each in loopback.cells(8.0):
+        if each.is_known:
+            least = 0.75 if (each.counted, each.enforcement) == ("tokens", "subsecond") else 0.985
+            assert least <= loopback.possible(each) <= 1.001
+            assert each.counted == "tokens" or loopback.possible(each) == pytest.approx(1.0)
+
+
 @pytest.mark.parametrize("mixed_scripts", [False, True])
 def test_prompts_have_the_sizes_wanted(mixed_scripts: bool) -> None:
     """Whatever the script, prompts have 20 to 2,000 tokens by the simulator's count, and no two are alike."""
     prompts = Backlog(cell("tokens", 60_000, is_known=True, minutes=8.0, mixed_scripts=mixed_scripts))
     texts = [prompts[number] for number in range(300)]
-    sizes = [-(-len(text.encode()) // 4) for text in texts]
+    sizes = [tokens_of(text) for text in texts]
     assert PROMPT_TOKENS[0] <= min(sizes) < 100
     assert 1_900 < max(sizes) <= PROMPT_TOKENS[1]
     assert len(set(texts)) == len(texts)
@@ -73,7 +83,7 @@ def test_a_line_of_the_table_says_what_failed() -> None:
         [Arrival(0.0, 20, True)],
         ClientReport(cpu_s=0.1, answered=1, failed=2, learnt="300 requests in 60 s (window)"),
     )
-    assert loopback.line(result).startswith("| nothing | 300 requests | sliding | 0.0 | 0.00 (0 of 1) |")
+    assert loopback.line(result).startswith("| nothing | 300 requests | sliding | 100.0 | 0.0 | 0.00 (0 of 1) |")
     assert "**2 prompts failed**" in loopback.line(result)
 
 

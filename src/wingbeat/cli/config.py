@@ -25,7 +25,7 @@ def config(command: str) -> int:
     settings = read_settings()
     chosen: click.Command = getattr(import_module(f"wingbeat.cli.{command}"), command)
     check_settings(settings, command, chosen)
-    width = max(len(str(parameter.name)) for parameter in chosen.params)
+    width = max(len(name) for name in (*(str(parameter.name) for parameter in chosen.params), *SECRETS, *VARIABLES))
     for parameter in chosen.params:
         if not isinstance(parameter, click.Option) or parameter.name is None:
             continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import signal
 import sys
 from pathlib import Path
@@ -76,7 +77,7 @@ def execute(values: dict[str, Any]) -> int:
         found = _keep(found, wanted)
     if wanted.picture is not None:
         _draw(wanted.picture, found, probed.sent)
-    return _tell(found, probed, values)
+    return _tell(found, probed, wanted, values)
 
 
 class Probed:
@@ -156,6 +157,8 @@ def _read(values: dict[str, Any]) -> Wanted:
             simulator_config(limits, values["simulator"])
             if service is not None and service.kind != "sim":
                 raise ConfigurationError("`--simulator` goes with a model sim/…", hint="write --model sim/gemini-…")
+    with problems:
+        _check_finite(values)
     problems.stop_if_any()
     assert service is not None
     assert options is not None
@@ -172,6 +175,13 @@ def _read(values: dict[str, Any]) -> Wanted:
         simulator=values["simulator"],
         picture=picture,
     )
+
+
+def _check_finite(values: dict[str, Any]) -> None:
+    """Refuse what passes every range but is no number to reckon with."""
+    for name in ("start", "step", "hold", "learn_for"):
+        if not math.isfinite(values[name]):
+            raise ConfigurationError(f"`--{name.replace('_', '-')}` must be a finite number, not {values[name]:g}")
 
 
 def _most_usd(prompt: str, options: Options, prices: Prices | None) -> float:
@@ -222,7 +232,9 @@ def _plan_lines(wanted: Wanted, values: dict[str, Any]) -> list[tuple[str, str]]
         most_usd = min(settings.max_requests * wanted.each_usd, wanted.max_usd or 0.0)
         cost = f"at most {money(most_usd)} ({wanted.prices.source})"
     most = "1 request" if settings.max_requests == 1 else f"{settings.max_requests:,} requests"
-    burst = f"{settings.burst:,} at once, then " if settings.burst else ""
+    at_once = min(settings.burst, settings.ramp_requests)
+    burst = f"{at_once:,} at once, then " if at_once else ""
+    sent = "1 is sent" if settings.ramp_requests == 1 else f"{settings.ramp_requests:,} are sent"
     return [
         ("route", route + simulated),
         ("asks", f"{prompt!r}, at most {values['max_output_tokens']:,} output tokens an answer"),
@@ -230,7 +242,7 @@ def _plan_lines(wanted: Wanted, values: dict[str, Any]) -> list[tuple[str, str]]
         (
             "pace",
             f"{burst}{pace_text(settings.start_per_minute)}, ×{settings.step:g} every {duration(settings.step_s(0))}, "
-            f"until one is refused, or {settings.ramp_requests:,} are sent",
+            f"until one is refused, or {sent}",
         ),
         (
             "then",
@@ -260,7 +272,7 @@ def _draw(picture: Path, found: ProbeFound, sent: list[Sent]) -> None:
     click.echo(f"picture: {picture}", err=True)
 
 
-def _tell(found: ProbeFound, probed: Probed, values: dict[str, Any]) -> int:
+def _tell(found: ProbeFound, probed: Probed, wanted: Wanted, values: dict[str, Any]) -> int:
     """Say what was found, and what to do next; return the exit code."""
     if values["json"]:
         sys.stdout.write(msgspec.json.encode(found).decode() + "\n")
@@ -274,22 +286,24 @@ def _tell(found: ProbeFound, probed: Probed, values: dict[str, Any]) -> int:
     if probed.is_interrupted:
         click.echo("interrupted; this is what is known so far", err=True)
         return INTERRUPTED
-    hint = None if values["quiet"] or values["json"] else _next_command(found, values)
+    hint = None if values["quiet"] or values["json"] else _next_command(found, wanted, values)
     if hint is not None:
         click.echo("", err=True)
         report_hint(hint)
     return 0
 
 
-def _next_command(found: ProbeFound, values: dict[str, Any]) -> str | None:
+def _next_command(found: ProbeFound, wanted: Wanted, values: dict[str, Any]) -> str | None:
     limit = None if found.limit is None else found.limit.limit
     if found.lacks_capacity:
         return "`wingbeat run` finds by itself how many in flight a service answers best"
     if limit is None:
-        more, value = {
-            "cost": ("--max-cost", "5"),
-            "time": ("--learn-for", f"{values['learn_for'] + 150:g}"),
-        }.get(found.ended, ("--max-requests", str(3 * values["max_requests"])))
+        if found.ended == "time":
+            more, value = "--learn-for", f"{values['learn_for'] + 150:g}"
+        elif found.ended == "cost" or wanted.settings.max_requests < values["max_requests"]:
+            more, value = "--max-cost", f"{10 * (wanted.max_usd or DEFAULT_MAX_USD):g}"
+        else:
+            more, value = "--max-requests", str(3 * values["max_requests"])
         return f"go on from here: {command_line([*_without(sys.argv[1:], more), more, value])}"
     if found.is_kept:
         return "`wingbeat run` will start from this; see it with: wingbeat limits"

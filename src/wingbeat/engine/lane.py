@@ -139,11 +139,11 @@ class Lane:
                 async with asyncio.timeout_at(so_far.deadline):
                     cost_now = partial(self._attempts.cost_now, so_far)
                     grant = await route.admission.enter(cost_now, self._stopping.waiters, self._flow)
-            if self._stopping.is_set:
+            if self._stopping.is_set and not self._stopping.granted_go:
                 route.admission.abandon(grant)
                 grant = None
         except DaySpent:
-            self._stopping.stop_for_day(route, route.quota.day_in_words())
+            self._stopping.stop_for_day(route, route.quota.day_in_words(), granted_go=True)
         except (AdmissionClosed, TimeoutError):
             pass
         finally:

@@ -44,6 +44,7 @@ class Stopping:
     ) -> None:
         self._close_intake = close_intake
         self.cause: RunStopped | None = None
+        self.granted_go = False
         self.waiters: set[asyncio.Future[Any]] = set()
         self._event = asyncio.Event()
         self._notice = notice
@@ -83,8 +84,16 @@ class Stopping:
             message = f"{route.name}: the service refuses this run: {failure.detail}"
             self.stop(AccessRefused(message, hint=_HINTS.get(failure.kind)))
 
-    def stop_for_day(self, route: Route, detail: str) -> None:
-        """Stop because the requests of the day are used up, and say when they are back."""
+    def stop_for_day(self, route: Route, detail: str, *, granted_go: bool = False) -> None:
+        """
+        Stop because the requests of the day are used up, and say when they are back.
+
+        Args:
+            route: The route.
+            detail: What is used up, for a person.
+            granted_go: Whether requests that were granted before are still sent: the last of the user's own allowance.
+        """
+        self.granted_go = granted_go
         resets = route.day_resets()
         hint = f"run the same command again after the quota resets at {resets}; what was answered is kept"
         self.stop(QuotaExhausted(f"{route.name}: the day's quota is used up: {detail}", hint=hint))

@@ -31,11 +31,13 @@ class Recent(msgspec.Struct):
         sent: The last minute, oldest first.
         day: The date of the service's day that ``today`` belongs to.
         today: Requests of that day.
+        tokens_today: Input tokens of that day.
     """
 
     sent: list[Sent] = []
     day: str = ""
     today: int = 0
+    tokens_today: int = 0
 
 
 class RecentlySent:
@@ -56,17 +58,19 @@ class RecentlySent:
         self._sent = deque(before.sent)
         self._day = before.day
         self._today = before.today
+        self._tokens_today = before.tokens_today
 
     def add(self, wall_time: float, requests: int, input_tokens: int) -> Recent:
         """Count requests that have just ended; return what is to be kept."""
         day = day_of(datetime.datetime.fromtimestamp(wall_time, datetime.UTC))
         if day != self._day:
-            self._day, self._today = day, 0
+            self._day, self._today, self._tokens_today = day, 0, 0
         self._today += requests
+        self._tokens_today += input_tokens
         self._sent.append(Sent(wall_time, requests, input_tokens))
         while self._sent and self._sent[0].at < wall_time - KEPT_S:
             self._sent.popleft()
-        return Recent(list(self._sent), self._day, self._today)
+        return Recent(list(self._sent), self._day, self._today, self._tokens_today)
 
     def tell(self, quota: Quota, wall_time: float, now: float) -> None:
         """
@@ -83,3 +87,4 @@ class RecentlySent:
                 quota.recall(now - age_s, sent.requests, sent.input_tokens)
         if self._day == day_of(datetime.datetime.fromtimestamp(wall_time, datetime.UTC)):
             quota.requests_today += self._today
+            quota.input_tokens_today += self._tokens_today

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from itertools import pairwise
 
 from wingbeat.ledgers.learner import LearningLimit
 from wingbeat.ledgers.mirror import Mirror
-from wingbeat.ledgers.rate import TOKEN_EAGERNESS, RateLimit
+from wingbeat.ledgers.rate import STRICTER_PACES, TOKEN_EAGERNESS, RateLimit
 from wingbeat.ledgers.window import Entry
 from wingbeat.model.limit import DAY_S, MINUTE_S, REQUESTS, LearntLimit, LimitHint, Origin
 
 WINDOWS_S = (1.0, 10.0, 30.0, MINUTE_S, 3600.0, DAY_S)
 """Windows that are told apart by how long a remainder takes to fill up."""
+
+WINDOW_VOTES = 3
+"""Replies that have to speak of the same window before it is believed to be other than a minute."""
 
 OVERRUN = 0.03
 OVERRUN_MOMENTS = 5
@@ -51,7 +53,18 @@ class Guard:
         window_s: Seconds of the window.
     """
 
-    __slots__ = ("_ceiling", "_refused_at", "_window_s", "known", "learning", "mirror", "name", "origin")
+    __slots__ = (
+        "_ceiling",
+        "_refused",
+        "_refused_at",
+        "_votes",
+        "_window_s",
+        "known",
+        "learning",
+        "mirror",
+        "name",
+        "origin",
+    )
 
     def __init__(self, name: str, ceiling: float | None = None, window_s: float = MINUTE_S) -> None:
         self.name = name
@@ -61,7 +74,9 @@ class Guard:
         self.origin: Origin = "user"
         self._ceiling = ceiling
         self._window_s = window_s
-        self._refused_at: deque[float] = deque(maxlen=10_000)
+        self._refused = 0
+        self._votes: deque[float] = deque(maxlen=WINDOW_VOTES)
+        self._refused_at: deque[float] = deque()
 
     def __repr__(self) -> str:
         return f"<Guard {self.known or self.learning!r}>"
@@ -107,23 +122,29 @@ class Guard:
         if debit.level is not None and self.mirror is not None:
             self.mirror.settle(difference)
 
-    def recall(self, then: float, units: float) -> None:
-        """Count what another process has sent at an earlier time."""
+    def recall(self, then: float, units: float, requests: float) -> None:
+        """Count what another process has sent at an earlier time: so many requests together."""
         if self.known is not None:
             self.known.recall(then, units)
-        self.learning.commit(then, units)
+        self.learning.recall(then, units, requests)
 
     def overrun(self, now: float) -> bool:
         """Count one refusal of the known limit; True when there are so many that it can't be the true one."""
         times = self._refused_at
         while times and times[0] < now - OVERRUN_WITHIN_S:
             times.popleft()
-        times.append(now)
-        moments = sum(later - earlier > MOMENT_S for earlier, later in pairwise(times)) + 1
-        if moments < OVERRUN_MOMENTS:
+        if not times:
+            self._refused = 0
+        self._refused += 1
+        if not times or now - times[-1] > MOMENT_S:
+            times.append(now)
+        if len(times) < OVERRUN_MOMENTS:
             return False
-        passed = self.learning.passed(now - OVERRUN_WITHIN_S, now)
-        return len(times) * self._request_units() > OVERRUN * (passed + len(times) * self._request_units())
+        assert self.known is not None
+        if self.known.rung < len(STRICTER_PACES) and self.known.has_headroom(now):
+            return False  # enforced over a shorter span, it seems: a stricter pace comes first
+        refused = self._refused * self._request_units()
+        return refused > OVERRUN * (self.learning.passed(times[0] - MOMENT_S, now) + refused)
 
     def _request_units(self) -> float:
         return 1.0 if self.name == REQUESTS else self.learning.request_units
@@ -134,15 +155,23 @@ class Guard:
 
         One stated in a refusal replaces what was thought to be more; one in a header is true either way.
         """
-        wanted = limit if self._ceiling is None else min(limit, self._ceiling)
-        if limit <= 0 or (self.known is not None and self.known.limit == wanted):
+        if limit <= 0:
             return False
-        if self.known is not None and self.known.window_s == window_s:
-            if origin == "told" and wanted > self.known.limit:
-                return False
-            self.known.resize(wanted)
+        if origin == "user":
+            self._ceiling, self._window_s = limit, window_s
+        elif self._ceiling is not None and limit / window_s >= self._ceiling / self._window_s:
+            limit, window_s = self._ceiling, self._window_s
+        known = self.known
+        if known is not None and (known.limit, known.window_s) == (limit, window_s):
+            return False
+        if known is not None and origin == "told" and limit / window_s > known.limit / known.window_s:
+            return False
+        if known is not None and known.window_s == window_s:
+            known.resize(limit)
         else:
-            self.known = _rate_limit(self.name, wanted, window_s)
+            if known is not None:
+                known.close()
+            self.known = _rate_limit(self.name, limit, window_s)
         self.origin = origin
         self.learning.forget()
         return True
@@ -151,24 +180,38 @@ class Guard:
         """Take what the headers of a reply say, which belongs to the request of ``debit``, sent at a time."""
         if hint.limit is None or hint.limit <= 0:
             return
-        window_s = hinted_window_s(hint)
-        if window_s is not None and window_s > 2 * MINUTE_S:
-            return  # an hour's or a day's: no pace is kept to it
-        self.stated(hint.limit, window_s or self._told_window_s(hint.limit), origin="headers")
+        window_s = self._voted_window_s(hint)
+        if window_s > 2 * MINUTE_S:
+            self._forget_headers()  # an hour's or a day's: no pace is kept to it
+            return
+        self.stated(hint.limit, window_s, origin="headers")
         if hint.remaining is None:
             return
         mirror = self.mirror
-        if mirror is None or mirror.limit != hint.limit:
-            assert self.known is not None
-            self.mirror = Mirror(hint.limit, self.known.window_s, sent_at, hint.limit - hint.remaining)
+        if mirror is None or (mirror.limit, mirror.window_s) != (hint.limit, window_s):
+            self.mirror = Mirror(hint.limit, window_s, sent_at, hint.limit - hint.remaining)
         elif debit.level is not None:
             mirror.told(hint.remaining, debit.level)
 
-    def _told_window_s(self, limit: float) -> float:
-        """Return the window that was last inferred for a limit, or a minute."""
-        if self.known is not None and self.known.limit == limit:
-            return self.known.window_s
-        return MINUTE_S
+    def _voted_window_s(self, hint: LimitHint) -> float:
+        """
+        Return the window that all of the last few replies speak of which say anything; a minute while they differ.
+
+        A fixed window tells the time to its end, whatever is used, and so seems to be of another length each time.
+        """
+        window_s = hinted_window_s(hint)
+        if window_s is not None:
+            self._votes.append(window_s)
+        agreed = len(self._votes) == WINDOW_VOTES and len(set(self._votes)) == 1
+        return self._votes[-1] if agreed else MINUTE_S
+
+    def _forget_headers(self) -> None:
+        self.mirror = None
+        if self.known is None or self.origin != "headers":
+            return
+        self.known.close()
+        self.known = None if self._ceiling is None else _rate_limit(self.name, self._ceiling, self._window_s)
+        self.origin = "user"
 
     def learnt(self) -> LearntLimit | None:
         """Return what is known of the limit from the service, or None."""
@@ -181,19 +224,23 @@ class Guard:
 
 def hinted_window_s(hint: LimitHint) -> float | None:
     """
-    Return the window that a remainder and its time to fill up speak of, or None when they say too little.
+    Return the window that a remainder and its time to fill up speak of, or None when they leave several possible.
 
-    A bucket that lacks ``limit - remaining`` of ``limit`` is full again after that part of its window. Milliseconds
-    are the smallest unit told, so a few of them say nothing.
+    A bucket that lacks ``limit - remaining`` of ``limit`` is full again after that part of its window. Times are told
+    to the millisecond or to the second, and remainders of large limits may be rounded to the thousand.
     """
     if not hint.limit or hint.remaining is None or hint.reset_s is None:
         return None
     used = hint.limit - hint.remaining
-    if used <= 0 or hint.reset_s < 0.005:
+    if used <= 0 or hint.reset_s <= 0:
         return None
-    window_s = hint.reset_s * hint.limit / used
-    nearest = min(WINDOWS_S, key=lambda known_s: max(known_s / window_s, window_s / known_s))
-    return nearest if max(nearest / window_s, window_s / nearest) <= 1.5 else None
+    unit_s = 1.0 if hint.reset_s == int(hint.reset_s) else 0.001
+    is_rounded = hint.limit >= 10_000 and hint.remaining % 1000 == 0
+    blur = 500.0 if is_rounded else 0.0
+    least_s = hint.limit * (hint.reset_s - unit_s) / (used + blur)
+    most_s = hint.limit * (hint.reset_s + unit_s) / (used - blur) if used > blur else float("inf")
+    possible = [window_s for window_s in WINDOWS_S if 0.95 * least_s <= window_s <= 1.05 * most_s]
+    return possible[0] if len(possible) == 1 else None
 
 
 def _rate_limit(name: str, limit: float, window_s: float) -> RateLimit:

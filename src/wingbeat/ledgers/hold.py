@@ -26,6 +26,7 @@ class Hold:
         sent_at: When the refused request was sent.
         told_s: Seconds that the service asked to wait, or None.
         request_s: Seconds that a request takes at the pace that was refused; 0 when there was none.
+        units: Units of the refused request.
         is_believed: Whether a told wait need not be checked.
     """
 
@@ -40,14 +41,23 @@ class Hold:
         "is_told",
         "refusals",
         "refused_at",
+        "units",
     )
 
     def __init__(
-        self, now: float, sent_at: float, told_s: float | None, request_s: float, *, is_believed: bool = False
+        self,
+        now: float,
+        sent_at: float,
+        told_s: float | None,
+        request_s: float,
+        *,
+        units: float = 1.0,
+        is_believed: bool = False,
     ) -> None:
         self.began_at = now
         self.refused_at = sent_at
         self.refusals = 1
+        self.units = units
         self.is_told = told_s is not None
         self._is_believed = is_believed and self.is_told
         self._first_s = min(LONGEST_FIRST_ASK_S, max(FIRST_ASK_S, 1.2 * request_s))

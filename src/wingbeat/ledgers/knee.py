@@ -42,6 +42,11 @@ QUEUE_GAIN = 0.75
 """What looks like a queue is none while growth still gains so much. Latencies that vary by themselves look like
 one, and a ramp that ends too early takes minutes to go on."""
 
+FEW = 64
+FEW_GAIN = 0.5
+"""With so few in flight a queue has to cost more: of few answers chance is a great part, and one in twenty ramps
+against a service without a limit used to end at a dozen for good."""
+
 PLAINLY = 0.2
 """So many waiting during a trial of more are too many even for where the trial began."""
 
@@ -262,7 +267,8 @@ class Knee:
         is_judged = len(near) > 3 and near[0].limit * RAMP_SPAN <= reading.limit
         if is_judged:
             self._gain, error = self._slope(near)
-        if queued and len(readings) > 3 and (self._gain < QUEUE_GAIN or self._scale > 1.0):
+        least_gain = FEW_GAIN if reading.limit < FEW else QUEUE_GAIN
+        if queued and len(readings) > 3 and (self._gain < least_gain or self._scale > 1.0):
             self._leave_queue(reading, queued)
             return
         if is_judged:

@@ -33,6 +33,9 @@ REFUSED_BY_PROBES = 0.003
 
 PROBE_EVERY_S = (60.0, 3600.0)
 
+FIRST_PROBE_S = 300.0
+"""The longest wait for a probe while one window only has shown its volume: others may have used a part of it."""
+
 CLIMB_COSTS = 0.005
 CLIMB_WITHIN_S = 600.0
 """A climb that is not worth one refusal within so long (a limit of 20 a minute or less) is left to later probes."""
@@ -40,6 +43,9 @@ CLIMB_WITHIN_S = 600.0
 EXACT_REQUESTS = 200
 """A volume of fewer requests is taken as it was counted; of a larger one half a percent is left, as requests under way
 blur the count."""
+
+START_REQUESTS = 10
+"""So many requests of a small job go at once under a limit that may be enforced over short spans."""
 
 BUCKET_S = 3.0
 """A service that saves up less than so many seconds of its limit is told apart as one that enforces a rate."""
@@ -69,6 +75,7 @@ class LearningLimit:
     __slots__ = (
         "_account",
         "_base",
+        "_bursts",
         "_debt_until",
         "_epoch",
         "_first_at",
@@ -92,6 +99,7 @@ class LearningLimit:
         "_stage_s",
         "_volume",
         "_window_rate",
+        "_windows_seen",
         "name",
         "window_s",
     )
@@ -123,9 +131,11 @@ class LearningLimit:
         self._last_volume: float | None = None
         self._window_rate = 0.0
         self._is_windowed = False
+        self._windows_seen = 0
         self._gain = FIRST_GAIN
         self._probe_next = _NEVER
         self._probe_cost = 2.0
+        self._bursts = False
 
     def __repr__(self) -> str:
         rate = "∞" if self._rate == _NEVER else f"{self._rate * self.window_s:.4g}"
@@ -173,8 +183,10 @@ class LearningLimit:
         saved_up = units - self._rate * seconds
         return "bucket" if saved_up > BUCKET_S * self._rate else "rate"
 
-    def adopt(self, limit: float) -> None:
+    def adopt(self, limit: float, enforcement: Enforcement = "unknown") -> None:
         """Start from a limit that was learnt before: keep to it, and probe soon whether it still holds."""
+        self._bursts = enforcement in ("window", "bucket")
+        self._drop_account()
         self._volume = limit
         self._account = WindowLedger(limit, self.window_s + JITTER_S)
         self._phase = Phase.CRUISE
@@ -184,12 +196,17 @@ class LearningLimit:
         """Return the units let through after ``start`` and not after ``end``."""
         return self._history.between(start, end)
 
+    def recall(self, then: float, units: float, requests: float) -> None:
+        """Count what another process has sent at an earlier time: so many requests together."""
+        self.commit(then, units)
+        self._request_units = units / max(1.0, requests)
+
     def forget(self) -> None:
         """Limit nothing any more, as the limit has become known; what was let through is remembered."""
         self._phase = Phase.FREE
         self._hold = None
         self._rate = self._base = _NEVER
-        self._volume = self._account = None
+        self._drop_account()
         self._epoch = self._last_began = -_NEVER
         self._is_windowed = False
 
@@ -230,10 +247,17 @@ class LearningLimit:
             if -_NEVER < self._debt_until < now - BANK_S:
                 # Nobody wanted to send meanwhile, or something else was in the way: it proves nothing.
                 self._phase_since += now - self._sent_at
-            bank_s = self.window_s / 2 if burst and self._phase is Phase.CRUISE else BANK_S
-            self._debt_until = max(self._debt_until, now - bank_s) + cost / self._pace(now)
+            pace = self._pace(now)
+            bank_s = self._saved_up_s(pace) if burst and self._phase is Phase.CRUISE else BANK_S
+            self._debt_until = max(self._debt_until, now - bank_s) + cost / pace
         self._sent_at = now
         return None if self._account is None else self._account.commit(now, cost)
+
+    def _saved_up_s(self, pace: float) -> float:
+        """Return the seconds of pace that a small job may use at once: ten requests' where no more is known to pass."""
+        if self._bursts:
+            return self.window_s / 2
+        return max(BANK_S, min(self.window_s / 2, START_REQUESTS * self._request_units / pace))
 
     def settle(self, entry: Entry | None, difference: float) -> None:
         """Correct the units of an earlier `commit` once the true ones are known."""
@@ -282,7 +306,7 @@ class LearningLimit:
             # Refused at once after a told wait: the next ones are asked about.
             is_news = sent_at - self._resumed_at > 2 * self._refusal_s + 1.0
             request_s = self._request_units / pace if pace else 0.0
-            self._hold = Hold(now, sent_at, told_s, request_s, is_believed=is_news and pace > 0)
+            self._hold = Hold(now, sent_at, told_s, request_s, units=cost, is_believed=is_news and pace > 0)
             self._epoch = now
         return 0.0 if self._hold is None else max(0.0, self._hold.until - now)
 
@@ -316,6 +340,7 @@ class LearningLimit:
             since_last_s=since_last_s,
             last_volume=self._last_volume,
             phase_units=history.between(self._phase_since, began),
+            refused_units=hold.units,
             refusals=hold.refusals,
             request_units=self._request_units,
             window_s=self.window_s,
@@ -331,6 +356,7 @@ class LearningLimit:
             learnt = lesson(episode, self._window_rate, is_windowed=self._is_windowed)
         if episode.is_blocked:
             self._is_windowed = True
+            self._windows_seen += 1
             self._window_rate = 0.98 * episode.window_volume / self.window_s
         self._last_began = began
         self._last_volume = volume
@@ -351,10 +377,10 @@ class LearningLimit:
                     self._keep(now, rate)
                 else:
                     if volume is None:
-                        self._volume = self._account = None
+                        self._drop_account()
                     self._start(Phase.CLIMB, now, rate)
             case Measure(rate):
-                self._volume = self._account = None
+                self._drop_account()
                 self._stage_s = min(DOUBLING_S[1], max(DOUBLING_S[0], 4 * self._request_units / rate))
                 self._start(Phase.MEASURE, now, rate)
             case never:
@@ -370,6 +396,8 @@ class LearningLimit:
         self._start(Phase.CRUISE, now, rate)
         per_request = REFUSED_BY_PROBES * self._rate / self._request_units
         shortest_s, longest_s = PROBE_EVERY_S
+        if self._is_windowed and self._windows_seen < 2:
+            longest_s = FIRST_PROBE_S
         self._probe_next = now + min(longest_s, max(shortest_s, self._probe_cost / per_request))
 
     def _start_probe(self, now: float) -> None:
@@ -398,6 +426,11 @@ class LearningLimit:
         exact = volume < EXACT_REQUESTS * self._request_units
         self._volume = max(self._request_units, volume if exact else 0.995 * volume)
         self._open_account(now)
+
+    def _drop_account(self) -> None:
+        if self._account is not None:
+            self._account.close()
+        self._volume = self._account = None
 
     def _open_account(self, now: float) -> None:
         assert self._volume is not None

@@ -26,6 +26,9 @@ BORNE = 0.004
 LEAST_COUNTED = 30
 """Requests in a window from which its volume is read; of a few, what a bucket had saved up is too great a part."""
 
+LARGE = 3.0
+"""A request of so many times the mean size is refused where others would pass: of the rate that says little."""
+
 LEAST_MEASURED = 8
 """Requests between two refusals from which a refill rate is read; fewer say too little."""
 
@@ -62,6 +65,7 @@ class Episode(msgspec.Struct, frozen=True):
         since_last_s: Seconds since the previous episode began.
         last_volume: ``volume`` of the previous episode, or None.
         phase_units: Units let through since the phase began.
+        refused_units: Units of the request that was refused first.
         refusals: Requests refused in this episode.
         request_units: Mean units of a request.
         window_s: Seconds of the window that volumes are counted over.
@@ -77,6 +81,7 @@ class Episode(msgspec.Struct, frozen=True):
     since_last_s: float
     last_volume: float | None
     phase_units: float
+    refused_units: float
     refusals: int
     request_units: float
     window_s: float
@@ -86,6 +91,11 @@ class Episode(msgspec.Struct, frozen=True):
         """True when the service let nothing through for as long as only a window does."""
         longest_s = 3 * self.request_units / self.pace if self.pace else 0.0
         return self.blocked_s > max(BLOCKED_AFTER_S, longest_s) and self.window_volume > 0
+
+    @property
+    def is_of_a_large_one(self) -> bool:
+        """True when the refused request is much larger than most."""
+        return self.refused_units > LARGE * self.request_units
 
     @property
     def is_at_the_same_volume(self) -> bool:
@@ -162,7 +172,7 @@ def lesson(episode: Episode, last_window_rate: float, *, is_windowed: bool) -> L
         5. A climb ended: its pace is the limit, as far as is known.
         6. A probe failed: what was kept to before stands, or what the window showed to be possible. If it went well
            for long, hardly less than its own pace stands: a limit enforced by the second refuses now and then.
-        7. An accident (delay in the network): a small step down.
+        7. An accident (delay in the network, a request larger than most): a small step down.
     """
     pace, phase = episode.pace, episode.phase
     by_volume = CAUTION * episode.volume / episode.window_s
@@ -173,6 +183,8 @@ def lesson(episode: Episode, last_window_rate: float, *, is_windowed: bool) -> L
         return Measure(0.7 * pace) if refill is None else Climb(max(0.97 * refill, 0.45 * pace))
     if is_windowed and episode.is_at_the_same_volume:
         return Keep(min(pace, by_volume), episode.volume)
+    if phase is Phase.CRUISE and episode.is_of_a_large_one:
+        return Keep(0.999 * pace)
     if episode.is_soon and not (phase is Phase.CLIMB and episode.since_last_s > LEAST_MEASURED):
         return Keep(_step_down(episode, is_windowed=is_windowed))
     if phase is Phase.CLIMB:

@@ -122,7 +122,7 @@ class Quota:
                 if guard.known is None:
                     guard.stated(learnt.limit, learnt.window_s, origin="user")
             else:
-                guard.learning.adopt(learnt.limit * MINUTE_S / learnt.window_s)
+                guard.learning.adopt(learnt.limit * MINUTE_S / learnt.window_s, learnt.enforcement)
         self._list_limits()
 
     def _guard(self, resource: str) -> Guard:
@@ -180,7 +180,8 @@ class Quota:
     def day_in_words(self) -> str:
         """Return which allowance of the day is used up, for a person."""
         if self.requests_per_day is not None and self.requests_today >= self.requests_per_day:
-            return f"{self.requests_per_day:,.0f} requests were sent, as many as were allowed"
+            were = "request was" if self.requests_per_day == 1 else "requests were"
+            return f"{self.requests_per_day:,.0f} {were} sent, as many as were allowed"
         return f"{self.input_tokens_per_day or 0:,.0f} input tokens were sent, as many as were allowed"
 
     def is_small(self, requests: float, input_tokens: float) -> bool:
@@ -220,7 +221,7 @@ class Quota:
         """Count what another process has sent at an earlier time; call it oldest first, before anything is admitted."""
         for guard, units in ((self.guards[0], requests), (self.guards[1], input_tokens)):
             if units:
-                guard.recall(then, units)
+                guard.recall(then, units, requests)
 
     def settle(self, reservation: Reservation, input_tokens: float, output_tokens: float | None = None) -> None:
         """Replace the estimated tokens of an answered request by the true ones; output stays as it is when None."""
@@ -280,7 +281,8 @@ class Quota:
                 guard for guard in named or self._suspects() if guard.known is None or not guard.learning.is_free
             ]
             if unknown:
-                return max(self._learn(guard, now, told_s, reservation) for guard in unknown)
+                is_named = bool(named)
+                return max(self._learn(guard, now, told_s, reservation, is_named=is_named) for guard in unknown)
         limits = [guard.known for guard in named if guard.known is not None]
         wait_s = self._wait_s(now, told_s)
         for limit in limits or self.limits:
@@ -291,7 +293,7 @@ class Quota:
         if reservation is not None:
             for guard in named or self._suspects():
                 if guard.known is not None and guard.overrun(now):
-                    self._learn(guard, now, told_s, reservation)
+                    self._learn(guard, now, told_s, reservation, is_named=True)
         return wait_s
 
     def wait(self, now: float, told_s: float) -> float:
@@ -318,7 +320,9 @@ class Quota:
         known = [guard for guard in self.guards if guard.known is not None]
         return known[:1] or [self.guards[self._suspect]]
 
-    def _learn(self, guard: Guard, now: float, told_s: float | None, reservation: Reservation) -> float:
+    def _learn(
+        self, guard: Guard, now: float, told_s: float | None, reservation: Reservation, *, is_named: bool
+    ) -> float:
         debit = next((each for each in reservation.debits if each.guard is guard), None)
         units = reservation.cost.units(guard.name) if debit is None else debit.units
         entry = None if debit is None else debit.learning
@@ -327,25 +331,28 @@ class Quota:
                 each.guard.learning.correct(reservation.at, -each.units)
         was_new = guard.learning.is_new(reservation.at)
         wait_s = guard.learning.refused(now, reservation.at, told_s, units, entry)
-        if was_new and guard.known is None:
-            self._compare(guard, reservation.at)
+        if was_new and guard.known is None and not is_named:
+            self._compare(guard, reservation.at, now + wait_s)
         return wait_s
 
-    def _compare(self, blamed: Guard, at: float) -> None:
+    def _compare(self, blamed: Guard, at: float, until: float) -> None:
         """Find out whether it is rather another resource that is refused, by the volumes at each refusal."""
         if len(self.guards) > 2:
             return
         self._volumes.append([guard.learning.passed(at - MINUTE_S, at) for guard in self.guards])
+        if len(self._volumes) < 3:
+            return
         suspect = likeliest(self.guards, self._volumes)
         if self.guards[suspect] is blamed or self.guards[suspect].known is not None:
             return
         self._suspect = suspect
         mean = sum(each[suspect] for each in self._volumes) / len(self._volumes)
+        self.paused_until = max(self.paused_until, until)
         blamed.learning.forget()
         self.guards[suspect].learning.adopt(mean)
 
     def _tighten_if_unexplained(self, now: float, wait_s: float, limits: Sequence[RateLimit]) -> None:
-        suspects = [limit for limit in limits if limit.has_headroom(now)]
+        suspects = [limit for limit in limits if limit.has_headroom(now) or limit.rung]
         if not suspects:
             return
         self.unexplained_refusals += 1

@@ -12,6 +12,9 @@ JITTER_S = 0.25
 """Spread of the delay between sending and being counted that the account allows for. It costs
 ``JITTER_S / window_s`` of the quota: 0.42 % of a minute."""
 
+JITTER_PART = 0.05
+"""The most of a short window that is left for it: of a window of a second, a quarter would be too dear."""
+
 BANK_S = 10.0
 """Seconds of unused pace that may be saved up while another limit, or nothing, was in the way. Long
 enough that two limits and prompts of very different sizes use the quota (`benchmarks/quota.py`)."""
@@ -60,6 +63,7 @@ class RateLimit:
         "_pace_rate",
         "_paused_until",
         "_rung",
+        "_span_s",
         "_start_s",
         "bank_s",
         "limit",
@@ -73,14 +77,15 @@ class RateLimit:
         self.name = name
         self.limit = limit
         self.window_s = window_s
-        self._account = WindowLedger(limit, window_s + JITTER_S)
+        self._span_s = window_s + min(JITTER_S, JITTER_PART * window_s)
+        self._account = WindowLedger(limit, self._span_s)
         self._base_bank_s = min(BANK_S, window_s / 6)
-        self._start_s = (window_s + JITTER_S) * START_RATIO
+        self._start_s = self._span_s * START_RATIO
         self._rung = 0
         self._debt_until = float("-inf")
         self._paused_until = float("-inf")
         self.bank_s = self._base_bank_s
-        self._pace_rate = eagerness * limit / (window_s + JITTER_S)
+        self._pace_rate = eagerness * limit / self._span_s
 
     def __repr__(self) -> str:
         return (
@@ -125,6 +130,10 @@ class RateLimit:
         self._debt_until = max(self._debt_until, self._paused_until, now - bank_s) + cost / self._pace_rate
         return self._account.commit(now, cost)
 
+    def close(self) -> None:
+        """Forget what was sent: another limit takes this one's place."""
+        self._account.close()
+
     def recall(self, then: float, cost: float) -> None:
         """Count units that were spent at an earlier time without this ledger's leave."""
         self._account.commit(then, cost)
@@ -158,7 +167,7 @@ class RateLimit:
         pace = STRICTER_PACES[self._rung]
         self._rung += 1
         self.bank_s = min(self.bank_s, pace.bank_s)
-        self._pace_rate = self.limit / (self.window_s + JITTER_S) * (1 - pace.margin)
+        self._pace_rate = self.limit / self._span_s * (1 - pace.margin)
         return True
 
     def resize(self, limit: float) -> None:

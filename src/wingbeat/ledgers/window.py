@@ -76,6 +76,13 @@ class WindowLedger:
         entries.append(entry)
         return entry
 
+    def close(self) -> None:
+        """Forget everything: what settles later must not change an account that has taken this one's place."""
+        for entry in self._entries:
+            entry.counted = False
+        self._entries.clear()
+        self.total = 0.0
+
     def settle(self, entry: Entry, difference: float) -> None:
         """Correct what an earlier `commit` counted by ``difference`` units; too late is harmless."""
         if entry.counted:

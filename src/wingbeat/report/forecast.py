@@ -291,7 +291,7 @@ def assumptions_text(assumed: Assumptions) -> str:
     if assumed.latency_of_another:
         latency += ", since this model's is unknown"
     lengths = "" if assumed.output_given else "answers' lengths (--expect-output-tokens says better); "
-    return f"{latency}; {lengths}a service that allows what the limits say, and fails never"
+    return f"{latency}; {lengths}a service that allows what the limits say, and never fails"
 
 
 def picture_title(plan: Plan, forecast: Forecast) -> tuple[str, str]:

@@ -196,7 +196,7 @@ def _said_text(refusal: RefusalFound) -> str:
     wait_s = refusal.retry_after_s
     told.append("no wait told" if wait_s is None else f"wait {duration(wait_s)}")
     if refusal.quota_id is None and refusal.stated is None:
-        told.insert(0, f"neither which limit nor its value: {shortened(refusal.detail, 100)}")
+        told.insert(0, f"neither which limit nor its value: {shortened(refusal.detail.rstrip('.'), 100)}")
     return "; ".join(told)
 
 
@@ -209,6 +209,8 @@ def _limit_text(found: ProbeFound) -> str:
             return f"none was refused for quota, but the service has no capacity for {_highest_pace(found)}"
         if found.lacks_capacity:
             return "none was refused; answers came later instead, which looks like a limit of capacity"
+        if found.at_least < 1:
+            return f"none was refused, up to {_highest_pace(found)}; too few were sent to say more"
         passed = f"{found.busiest_minute:,} requests passed in one minute"
         least = f"{count(int(found.at_least))} requests/min at least, however it is enforced"
         return f"none was refused, up to {_highest_pace(found)}; {passed}, so the limit is {least}"
@@ -272,7 +274,8 @@ def _sent_text(found: ProbeFound) -> str:
     parts = [f"{found.answered:,} answered", f"{found.refused:,} refused"]
     if found.failed:
         parts.append(f"{found.failed:,} failed")
-    text = f"{found.requests:,} requests in {duration(found.elapsed_s)}: {', '.join(parts)}"
+    requests = "1 request" if found.requests == 1 else f"{found.requests:,} requests"
+    text = f"{requests} in {duration(found.elapsed_s)}: {', '.join(parts)}"
     if found.cost_usd is None:
         return text
     return f"{text}; {money(found.cost_usd)}{' if it were billed' if found.route.startswith('sim/') else ''}"

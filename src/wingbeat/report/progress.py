@@ -332,7 +332,7 @@ def pause_text(failure: Failure, wait_s: float) -> str:
     for item in failure.violations:
         limit = f" of {count(item.limit)}" if item.limit else ""
         named.append(f"{item.quota_id}{limit}")
-    what = ", ".join(named) or failure.detail[:120]
+    what = ", ".join(named) or failure.detail[:120].rstrip(".")
     return f"refused for quota: {what}; pausing {duration(wait_s)}"
 
 

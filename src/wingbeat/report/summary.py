@@ -148,7 +148,8 @@ def _done_text(summary: Summary) -> str:
 def _sent_text(summary: Summary) -> str:
     rate = summary.sent / max(summary.elapsed_s, 1e-9)
     said = f"{rate:,.1f} a second" if rate < 1000 else f"{rate:,.0f} a second"
-    text = f"{summary.sent:,} requests, {said}, at most {summary.peak_in_flight:,} in flight"
+    requests = "1 request" if summary.sent == 1 else f"{summary.sent:,} requests"
+    text = f"{requests}, {said}, at most {summary.peak_in_flight:,} in flight"
     text += f", {summary.refused:,} refused for quota"
     if summary.retried:
         text += f", {summary.retried:,} sent again"
