@@ -222,8 +222,8 @@ def main() -> None:
         for result in measure(batch):
             found.append(result)
             print(line(result), flush=True)
-    if options.json:
-        options.json.write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=1))
+        if options.json:  # after each batch: a bench that is stopped has measured something
+            options.json.write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=1))
 
 
 if __name__ == "__main__":

@@ -265,10 +265,11 @@ class Knee:
         queued = self._queued(reading)
         near = [item for item in readings if item.limit >= reading.limit / RAMP_REACH]
         is_judged = len(near) > 3 and near[0].limit * RAMP_SPAN <= reading.limit
+        error = 0.0
         if is_judged:
             self._gain, error = self._slope(near)
         least_gain = FEW_GAIN if reading.limit < FEW else QUEUE_GAIN
-        if queued and len(readings) > 3 and (self._gain < least_gain or self._scale > 1.0):
+        if queued and len(readings) > 3 and (self._gain + error < least_gain or self._scale > 1.0):
             self._leave_queue(reading, queued)
             return
         if is_judged:
