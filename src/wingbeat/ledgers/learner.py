@@ -348,6 +348,7 @@ class LearningLimit:
         if phase is Phase.PROBE:
             self._probe_cost += 0.3 * (hold.refusals - self._probe_cost)
             self._gain = max(LEAST_GAIN, self._gain / 2)
+            self._windows_seen += 1  # a probe that failed confirms what was measured
         if phase is Phase.FREE:
             before_s = began - (began if self._first_at is None else self._first_at)
             self._first_volume = (history.between(-_NEVER, began), before_s)
