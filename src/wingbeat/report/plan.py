@@ -41,6 +41,7 @@ class Plan(msgspec.Struct, frozen=True):
         limits: What may be used, in words.
         known: What is known of the service's limits although it was not given, and from where, in words.
         hedge: Whether late requests get a second one.
+        budget: How surely the most to spend is kept to, in words; empty without one.
     """
 
     source: str
@@ -59,6 +60,7 @@ class Plan(msgspec.Struct, frozen=True):
     limits: str
     known: str = ""
     hedge: bool = False
+    budget: str = ""
 
 
 def make_plan(
@@ -108,7 +110,18 @@ def make_plan(
         limits=limits_in_words(limits),
         known=basis_text(known),
         hedge=limits.hedge,
+        budget=budget_text(limits, max_output_tokens),
     )
+
+
+def budget_text(limits: Limits, max_output_tokens: int | None) -> str:
+    """Say by how much the most to spend may be passed; empty when there is none."""
+    if limits.max_cost is None:
+        return ""
+    kept = f"{money(limits.max_cost)}, set aside before each request goes; may be passed by"
+    if max_output_tokens is None:
+        return f"{kept} what an answer is longer than all before it (--max-output-tokens bounds that)"
+    return f"{kept} the error of the input estimates in flight"
 
 
 def _completed(limits: Limits, known: Sequence[Basis]) -> Limits:
@@ -158,6 +171,8 @@ def plan_lines(plan: Plan) -> list[tuple[str, str]]:
     if plan.route.startswith("sim/"):
         lines[-1] = ("route", f"{plan.route} (simulated: no service is asked, no answer is real)")
     lines.append(("limits", f"{plan.limits}; {plan.known}" if plan.known else plan.limits))
+    if plan.budget:
+        lines.append(("budget", plan.budget))
     if plan.input_tokens is not None:
         lines.append(("tokens", f"about {count(plan.input_tokens)} input tokens, from the texts' size"))
     if plan.cost_usd is not None:
