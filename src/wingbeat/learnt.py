@@ -243,6 +243,7 @@ SETTABLE: dict[tuple[str, float], str] = {
     (INPUT_TOKENS, MINUTE_S): "tpm",
     (OUTPUT_TOKENS, MINUTE_S): "otpm",
     (REQUESTS, DAY_S): "rpd",
+    (INPUT_TOKENS, DAY_S): "tpd",
     (IN_FLIGHT, 0.0): "concurrency",
 }
 """What the user can set for a route, and the field of `Limits` that it completes where there is one."""

@@ -14,7 +14,7 @@ VARIABLES = ("GOOGLE_GEMINI_BASE_URL", "GOOGLE_GENAI_API_VERSION")
 
 
 @click.command(short_help="Show every setting and where it comes from.")
-@click.argument("command", default="run", type=click.Choice(["run", "compare", "probe", "simulate"]))
+@click.argument("command", default="run", type=click.Choice(["run", "plan", "compare", "probe", "simulate"]))
 def config(command: str) -> int:
     """
     Show what COMMAND would use when no flag is given, and where each value comes from.

@@ -66,6 +66,7 @@ def limits(ctx: click.Context, json: bool) -> int:
 @click.option("--tpm", type=POSITIVE, metavar="N", help="Most input tokens a minute.")
 @click.option("--otpm", type=POSITIVE, metavar="N", help="Most output tokens a minute.")
 @click.option("--rpd", type=POSITIVE, metavar="N", help="Most requests a day.")
+@click.option("--tpd", type=POSITIVE, metavar="N", help="Most input tokens a day.")
 @click.option("--concurrency", type=click.IntRange(1), metavar="N", help="Most requests in flight.")
 @click.option("--base-url", metavar="URL", help="Where the model is asked, as for run.")
 @click.option("--json", is_flag=True, help="Print what is kept now as JSON.")
@@ -83,7 +84,7 @@ def set_limits(model: str, base_url: str | None, json: bool, **values: Any) -> i
     given = _given(values)
     if not given:
         raise ConfigurationError(
-            f"no limit of {model!r} is given", hint="add --rpm, --tpm, --otpm, --rpd or --concurrency"
+            f"no limit of {model!r} is given", hint="add --rpm, --tpm, --otpm, --rpd, --tpd or --concurrency"
         )
     service = _find_service(model, base_url, needs_key=True)
     book = LimitBook(warn=_warn)
