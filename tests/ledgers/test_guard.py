@@ -143,3 +143,15 @@ def test_the_same_volume_at_each_refusal_gives_the_limit_away() -> None:
     assert likeliest(guards, [[50, 1000], [90, 1010], [20, 990]]) == 1
     assert likeliest(guards, [[60, 1000], [61, 3000], [60, 500]]) == 0
     assert likeliest(guards, [[50, 1000], [90, 1010]]) == 0
+
+
+def test_rare_refusals_never_add_up_to_a_wrong_limit() -> None:
+    """One refusal in seventy requests, hour after hour, leaves a known limit as it is."""
+    guard = Guard(REQUESTS, 1000)
+    proved_wrong = []
+    for step in range(40_000):
+        now = step * 0.06
+        guard.commit(now, 1.0, burst=False)
+        if step % 70 == 0:
+            proved_wrong.append(guard.overrun(now))
+    assert not any(proved_wrong)

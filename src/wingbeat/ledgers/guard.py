@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from wingbeat.ledgers.learner import LearningLimit
 from wingbeat.ledgers.mirror import Mirror
 from wingbeat.ledgers.rate import STRICTER_PACES, TOKEN_EAGERNESS, RateLimit
+from wingbeat.ledgers.recent import RecentCount
 from wingbeat.ledgers.window import Entry
 from wingbeat.model.limit import DAY_S, MINUTE_S, REQUESTS, LearntLimit, LimitHint, Origin
 
@@ -20,7 +21,6 @@ WINDOW_VOTES = 3
 OVERRUN = 0.03
 OVERRUN_MOMENTS = 5
 OVERRUN_WITHIN_S = 60.0
-MOMENT_S = 0.5
 """A known limit that is refused at so many moments within a minute, and such a part of all, is not the true one. A
 burst that comes of a stall is refused at one moment, however large it is."""
 
@@ -56,7 +56,6 @@ class Guard:
     __slots__ = (
         "_ceiling",
         "_refused",
-        "_refused_at",
         "_votes",
         "_window_s",
         "known",
@@ -74,9 +73,8 @@ class Guard:
         self.origin: Origin = "user"
         self._ceiling = ceiling
         self._window_s = window_s
-        self._refused = 0
+        self._refused = RecentCount(OVERRUN_WITHIN_S)
         self._votes: deque[float] = deque(maxlen=WINDOW_VOTES)
-        self._refused_at: deque[float] = deque()
 
     def __repr__(self) -> str:
         return f"<Guard {self.known or self.learning!r}>"
@@ -130,21 +128,14 @@ class Guard:
 
     def overrun(self, now: float) -> bool:
         """Count one refusal of the known limit; True when there are so many that it can't be the true one."""
-        times = self._refused_at
-        while times and times[0] < now - OVERRUN_WITHIN_S:
-            times.popleft()
-        if not times:
-            self._refused = 0
-        self._refused += 1
-        if not times or now - times[-1] > MOMENT_S:
-            times.append(now)
-        if len(times) < OVERRUN_MOMENTS:
+        self._refused.add(now)
+        if self._refused.moments(now) < OVERRUN_MOMENTS:
             return False
         assert self.known is not None
         if self.known.rung < len(STRICTER_PACES) and self.known.has_headroom(now):
             return False  # enforced over a shorter span, it seems: a stricter pace comes first
-        refused = self._refused * self._request_units()
-        return refused > OVERRUN * (self.learning.passed(times[0] - MOMENT_S, now) + refused)
+        refused = self._refused.at(now) * self._request_units()
+        return refused > OVERRUN * (self.learning.passed(now - OVERRUN_WITHIN_S, now) + refused)
 
     def _request_units(self) -> float:
         return 1.0 if self.name == REQUESTS else self.learning.request_units

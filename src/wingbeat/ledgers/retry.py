@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import deque
 from random import Random
 from typing import Literal
 
 import msgspec
 
+from wingbeat.ledgers.recent import RecentCount
 from wingbeat.model.answer import Failure, FailureKind
 
 DEFAULT_MAX_ATTEMPTS = 5
@@ -125,8 +125,8 @@ class RetryBudget:
     RESERVE = 10
 
     def __init__(self) -> None:
-        self._answered = _RecentCount(self.SPAN_S)
-        self._retried = _RecentCount(self.SPAN_S)
+        self._answered = RecentCount(self.SPAN_S)
+        self._retried = RecentCount(self.SPAN_S)
         self._next_s = float("-inf")
 
     def answered(self, now: float) -> None:
@@ -140,31 +140,3 @@ class RetryBudget:
             return now
         self._next_s = max(self._next_s + 1.0, now)
         return self._next_s
-
-
-class _RecentCount:
-    """How often something happened in the last ``span_s`` seconds, counted by the second so that memory is bounded."""
-
-    __slots__ = ("_seconds", "_span_s", "_total")
-
-    def __init__(self, span_s: float) -> None:
-        self._span_s = span_s
-        self._seconds: deque[tuple[float, int]] = deque()
-        self._total = 0
-
-    def add(self, now: float) -> None:
-        """Count one more."""
-        self._total += 1
-        seconds = self._seconds
-        if seconds and now - seconds[-1][0] < 1.0:
-            seconds[-1] = (seconds[-1][0], seconds[-1][1] + 1)
-        else:
-            self.at(now)
-            seconds.append((now, 1))
-
-    def at(self, now: float) -> int:
-        """Return the number in the span that ends now."""
-        seconds = self._seconds
-        while seconds and seconds[0][0] < now - self._span_s:
-            self._total -= seconds.popleft()[1]
-        return self._total
