@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import msgspec
 
 from wingbeat.ledgers.hypotheses import Hypothesis, Seen, hypotheses, least_a_minute
-from wingbeat.ledgers.learner import JITTER_S
 from wingbeat.ledgers.lesson import Phase
 from wingbeat.ledgers.ramp import Part, Ramp, Trial
+from wingbeat.ledgers.rate import JITTER_S
 from wingbeat.model.answer import Failure
 from wingbeat.model.limit import MINUTE_S, REQUESTS, Enforcement, LearntLimit, LimitHint
 from wingbeat.report.probe import LimitFound, ProbeFound, RefusalFound, StepFound, percentile

@@ -139,10 +139,9 @@ def test_many_refusals_of_a_known_limit_prove_it_wrong() -> None:
 
 def test_the_same_volume_at_each_refusal_gives_the_limit_away() -> None:
     """Requests that vary a lot while their tokens are the same each time are limited by tokens."""
-    guards = [Guard(REQUESTS), Guard("input_tokens")]
-    assert likeliest(guards, [[50, 1000], [90, 1010], [20, 990]]) == 1
-    assert likeliest(guards, [[60, 1000], [61, 3000], [60, 500]]) == 0
-    assert likeliest(guards, [[50, 1000], [90, 1010]]) == 0
+    assert likeliest([[50, 1000], [90, 1010], [20, 990]]) == 1
+    assert likeliest([[60, 1000], [61, 3000], [60, 500]]) == 0
+    assert likeliest([[50, 1000], [90, 1010]]) == 0
 
 
 def test_rare_refusals_never_add_up_to_a_wrong_limit() -> None:

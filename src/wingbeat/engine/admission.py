@@ -218,10 +218,8 @@ class Admission:
             self.due_at = due
             wake_at = due
             if self.blocked_by == "quota":
-                if flows.waiting > len(flow.queue):
+                if flows.waiting > len(flow.queue) or (due - now > PASSED_AFTER_S and len(flow.queue) > 1):
                     wake_at = self._let_pass(now, flow, cost, due)
-                elif due - now > PASSED_AFTER_S and len(flow.queue) > 1:
-                    wake_at = self._let_followers_pass(now, flow, cost, due)
                 self.blocked_by = "quota"
             if wake_at != float("inf"):
                 self._timer = self._loop.call_at(wake_at, self._pump)
@@ -230,7 +228,9 @@ class Admission:
 
     def _let_pass(self, now: float, head: RequestFlow, head_cost: Cost, due: float) -> float:
         """
-        Grant those of other flows that fit beside a head which waits for room, and don't delay it.
+        Grant those that fit beside a head which waits for room, and don't delay it.
+
+        They are the first ones of the other flows, or where there is but one flow, those behind its head.
 
         Returns:
             When to look again: when the head is due, or earlier when another may fit by then.
@@ -239,10 +239,12 @@ class Admission:
         if open_at > now or self.breaker.state is not BreakerState.CLOSED:
             return min(open_at, due)
         look_at, leaves_spare = due, head.weight < self.flows.heaviest
-        candidates = deque(self.flows.next_heads(MOST_CANDIDATES))
+        if self.flows.waiting > len(head.queue):
+            candidates = deque((flow, *flow.first) for flow in self.flows.next_heads(MOST_CANDIDATES))
+        else:
+            candidates = deque((head, *each) for each in islice(head.queue.items(), 1, 1 + MOST_CANDIDATES))
         while candidates:
-            flow = candidates.popleft()
-            future, cost_now = flow.first
+            flow, future, cost_now = candidates.popleft()
             if future.done():
                 continue
             cost = cost_now()
@@ -252,36 +254,12 @@ class Admission:
             elif self._leaves_a_slot and not delays(
                 self.quota.guards, head_cost, cost, due, now, leaves_spare=leaves_spare
             ):
-                self._serve(now, cost, flow)
-                if self.quota.day_is_spent:
-                    return now
-                if flow.queue:
-                    candidates.append(flow)
-        return look_at
-
-    def _let_followers_pass(self, now: float, flow: RequestFlow, head_cost: Cost, due: float) -> float:
-        """
-        Grant those of the only flow that fit beside its head, which waits for room, and don't delay it.
-
-        Returns:
-            When to look again: when the head is due, or earlier when another may fit by then.
-        """
-        open_at = self.quota.ready_at(now, _NOTHING)
-        if open_at > now or self.breaker.state is not BreakerState.CLOSED:
-            return min(open_at, due)
-        look_at = due
-        for future, cost_now in list(islice(flow.queue.items(), 1, 1 + MOST_CANDIDATES)):
-            if future.done():
-                continue
-            cost = cost_now()
-            ready_at = self._due(now, cost, flow)
-            if ready_at > now:
-                look_at = min(look_at, ready_at)
-            elif self._leaves_a_slot and not delays(self.quota.guards, head_cost, cost, due, now):
                 flow.queue.move_to_end(future, last=False)
                 self._serve(now, cost, flow)
                 if self.quota.day_is_spent:
                     return now
+                if flow is not head and flow.queue:
+                    candidates.append((flow, *flow.first))
         return look_at
 
     @property

@@ -78,7 +78,6 @@ class Lane:
             reserved_usd = self._likely_price(so_far)
             if reserved_usd and not await self._set_aside(reserved_usd):
                 return None
-            so_far.tokens = route.estimator.corrected(so_far.size)
             grant = await self._admitted(so_far, reserved_usd)
             if grant is None and so_far.failure is not None and so_far.is_late(self._loop.time()):
                 return self._failed(record, too_late(so_far.failure, route.record_timeout_s), so_far)

@@ -238,21 +238,19 @@ def _rate_limit(name: str, limit: float, window_s: float) -> RateLimit:
     return RateLimit(name, limit, window_s, eagerness=1.0 if name == REQUESTS else TOKEN_EAGERNESS)
 
 
-def likeliest(guards: Sequence[Guard], volumes: Sequence[Sequence[float]]) -> int:
+def likeliest(volumes: Sequence[Sequence[float]]) -> int:
     """
     Return which resource a service that names none is refusing.
 
     The binding limit is refused at about the same volume each time, the others at volumes that happen to go with it.
 
     Args:
-        guards: The resources, requests first.
-        volumes: For each refusal, the units of each resource in the window before it; oldest first.
+        volumes: For each refusal, the units of each resource in the window before it, requests first; oldest first.
     """
     if len(volumes) < 3:
         return 0
     spreads = []
-    for position in range(len(guards)):
-        values = [each[position] for each in volumes]
+    for values in zip(*volumes, strict=True):
         mean = sum(values) / len(values)
         variance = sum((value - mean) ** 2 for value in values) / len(values)
         spreads.append(variance**0.5 / mean if mean > 0 else float("inf"))

@@ -37,7 +37,6 @@ class Hold:
         "_is_believed",
         "_last_refused_ask",
         "_until",
-        "began_at",
         "is_told",
         "refusals",
         "refused_at",
@@ -54,7 +53,6 @@ class Hold:
         units: float = 1.0,
         is_believed: bool = False,
     ) -> None:
-        self.began_at = now
         self.refused_at = sent_at
         self.refusals = 1
         self.units = units

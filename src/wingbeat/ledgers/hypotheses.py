@@ -8,7 +8,8 @@ from math import ceil
 
 import msgspec
 
-from wingbeat.ledgers.learner import BUCKET_S, JITTER_S
+from wingbeat.ledgers.learner import BUCKET_S
+from wingbeat.ledgers.rate import JITTER_S
 from wingbeat.model.limit import MINUTE_S, Enforcement
 
 WINDOWS_S = (60.0, 30.0, 10.0)

@@ -6,12 +6,10 @@ from typing import assert_never
 
 from wingbeat.ledgers.history import History
 from wingbeat.ledgers.hold import Hold
-from wingbeat.ledgers.lesson import Climb, Episode, Keep, Lesson, Measure, Phase, first_lesson, lesson
+from wingbeat.ledgers.lesson import CAUTION, Climb, Episode, Keep, Lesson, Measure, Phase, first_lesson, lesson
+from wingbeat.ledgers.rate import JITTER_S
 from wingbeat.ledgers.window import Entry, WindowLedger
 from wingbeat.model.limit import MINUTE_S, Enforcement, LearntLimit
-
-JITTER_S = 0.25
-"""Spread of network delay that volumes allow for."""
 
 BANK_S = 0.25
 """Seconds of unused pace that may be made good while it is not known over how short a span the limit is enforced."""
@@ -165,12 +163,10 @@ class LearningLimit:
         """Return what is known of the limit, or None while nothing has been refused or it is still being measured."""
         if self._rate == _NEVER or self._phase is Phase.MEASURE:
             return None
-        enforcement: Enforcement = self._enforcement()
+        limit = self._rate * self.window_s / CAUTION
         if self._is_windowed and self._volume is not None:
-            limit = min(self._volume, self._rate * self.window_s / 0.98)
-        else:
-            limit = self._rate * self.window_s / 0.98
-        return LearntLimit(self.name, limit, self.window_s, enforcement, "measured")
+            limit = min(self._volume, limit)
+        return LearntLimit(self.name, limit, self.window_s, self._enforcement(), "measured")
 
     def _enforcement(self) -> Enforcement:
         """Return how the limit is enforced, as far as refusals show."""
@@ -190,7 +186,7 @@ class LearningLimit:
         self._volume = limit
         self._account = WindowLedger(limit, self.window_s + JITTER_S)
         self._phase = Phase.CRUISE
-        self._rate = self._base = 0.98 * limit / self.window_s
+        self._rate = self._base = CAUTION * limit / self.window_s
 
     def passed(self, start: float, end: float) -> float:
         """Return the units let through after ``start`` and not after ``end``."""
@@ -358,7 +354,7 @@ class LearningLimit:
         if episode.is_blocked:
             self._is_windowed = True
             self._windows_seen += 1
-            self._window_rate = 0.98 * episode.window_volume / self.window_s
+            self._window_rate = CAUTION * episode.window_volume / self.window_s
         self._last_began = began
         self._last_volume = volume
         self._hold = None

@@ -9,6 +9,7 @@ import msgspec
 
 from wingbeat.ledgers.guard import Debit, Guard, likeliest
 from wingbeat.ledgers.rate import RateLimit
+from wingbeat.ledgers.recent import RecentCount
 from wingbeat.model.limit import INPUT_TOKENS, MINUTE_S, OUTPUT_TOKENS, REQUESTS, TOKENS, LearntLimit, LimitHint
 
 SMALL_JOB_WINDOWS = 3
@@ -102,7 +103,7 @@ class Quota:
         self.paused_until = float("-inf")
         self.unexplained_refusals = 0
         self.refusing_since: float | None = None
-        self._refused_at: deque[float] = deque(maxlen=1000)
+        self._refused = RecentCount(REPEATED_WITHIN_S)
         self._deaf_until = float("-inf")
         self._untold_s = FIRST_UNTOLD_WAIT_S
         self._untold_until = float("-inf")
@@ -112,7 +113,8 @@ class Quota:
         self._start(start)
 
     def __repr__(self) -> str:
-        limits = [*map(repr, self.limits), *(repr(guard.learning) for guard in self.guards if not _is_free(guard))]
+        learning = [guard.learning for guard in self.guards if not guard.learning.is_free]
+        limits = map(repr, (*self.limits, *learning))
         return f"<Quota {', '.join(limits) or 'unlimited'}>"
 
     def _start(self, start: Sequence[LearntLimit]) -> None:
@@ -272,14 +274,13 @@ class Quota:
         if self.refusing_since is None:
             self.refusing_since = now
         named = [self._guard(resource) for resource in resources]
+        blamed = named or self._suspects()
         if reservation is not None:
             # The service may count a request that it refuses, but hardly its tokens.
             for debit in reservation.debits:
                 if debit.guard.name != REQUESTS and debit.known is not None:
                     debit.guard.settle(debit, reservation.at, 0.0)
-            unknown = [
-                guard for guard in named or self._suspects() if guard.known is None or not guard.learning.is_free
-            ]
+            unknown = [guard for guard in blamed if guard.known is None or not guard.learning.is_free]
             if unknown:
                 is_named = bool(named)
                 return max(self._learn(guard, now, told_s, reservation, is_named=is_named) for guard in unknown)
@@ -291,7 +292,7 @@ class Quota:
             self.paused_until = max(self.paused_until, now + wait_s)
         self._tighten_if_unexplained(now, wait_s, limits or self.limits)
         if reservation is not None:
-            for guard in named or self._suspects():
+            for guard in blamed:
                 if guard.known is not None and guard.overrun(now):
                     self._learn(guard, now, told_s, reservation, is_named=True)
         return wait_s
@@ -342,7 +343,7 @@ class Quota:
         self._volumes.append([guard.learning.passed(at - MINUTE_S, at) for guard in self.guards])
         if len(self._volumes) < 3:
             return
-        suspect = likeliest(self.guards, self._volumes)
+        suspect = likeliest(self._volumes)
         if self.guards[suspect] is blamed or self.guards[suspect].known is not None:
             return
         self._suspect = suspect
@@ -358,24 +359,22 @@ class Quota:
         self.unexplained_refusals += 1
         if now < self._deaf_until:
             return
-        self._refused_at.append(now)
+        self._refused.add(now)
         after_burst = now - self._burst_at <= BURST_MEMORY_S
         repeated = self._is_repeated(now, max(limit.rung for limit in suspects))
         if after_burst or repeated:
             self._deaf_until = now + wait_s + BURST_MEMORY_S
-            self._refused_at.clear()
+            self._refused = RecentCount(REPEATED_WITHIN_S)
             for limit in suspects:
                 limit.tighten()
 
     def _is_repeated(self, now: float, rung: int) -> bool:
         """Tell whether there were three refusals within a minute, and more than are borne at this pace."""
-        times = self._refused_at
-        while times and times[0] < now - REPEATED_WITHIN_S:
-            times.popleft()
-        if len(times) < 3:
+        refused = self._refused.at(now)
+        if refused < 3:
             return False
         borne = BORNE[min(rung, len(BORNE) - 1)]
-        return not borne or len(times) > borne * self.guards[0].learning.passed(now - REPEATED_WITHIN_S, now)
+        return not borne or refused > borne * self.guards[0].learning.passed(now - REPEATED_WITHIN_S, now)
 
     def stated(self, resource: str, limit: float) -> RateLimit | None:
         """Take a per-minute limit that the service stated in a refusal; return ours if that changed anything."""
@@ -384,7 +383,3 @@ class Quota:
             return None
         self._list_limits()
         return guard.known
-
-
-def _is_free(guard: Guard) -> bool:
-    return guard.learning.is_free
