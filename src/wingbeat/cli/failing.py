@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import click
 
@@ -24,6 +24,17 @@ def report_hint(hint: str) -> None:
     """Write what to do next to standard error."""
     click.secho("hint", fg="cyan", bold=True, nl=False, err=True)
     click.echo(f": {hint}", err=True)
+
+
+def exit_code_of(work: Callable[[], int], *, as_events: bool) -> int:
+    """Carry something out and return its exit code; an error that ends it is an event where events are wanted."""
+    try:
+        return work()
+    except WingbeatError as error:
+        if not as_events:
+            raise
+        report_problem(error, as_event=True)
+        return error.exit_code
 
 
 class Problems:

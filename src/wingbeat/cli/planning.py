@@ -9,13 +9,13 @@ from typing import Any
 import click
 import msgspec
 
-from wingbeat.cli.failing import command_line, report_hint, report_problem
+from wingbeat.cli.failing import command_line, exit_code_of, report_hint
 from wingbeat.cli.running import check_output_name, check_rows, open_journal, short_plan
 from wingbeat.cli.speaking import say_facts
 from wingbeat.cli.tuning import collect_rarely
 from wingbeat.cli.wanted import Wanted, read_wanted
 from wingbeat.connecting import find_budget_prices
-from wingbeat.errors import ConfigurationError, SourceError, WingbeatError
+from wingbeat.errors import ConfigurationError, SourceError
 from wingbeat.forecasting import Job, forecast
 from wingbeat.job import scan
 from wingbeat.job.resuming import Resumption
@@ -31,13 +31,7 @@ from wingbeat.report.plan import Plan
 
 def execute(values: dict[str, Any]) -> int:
     """Carry out `wingbeat plan` with its options, and return the exit code; errors are events with ``--json``."""
-    try:
-        return _execute(values)
-    except WingbeatError as error:
-        if not values["json"]:
-            raise
-        report_problem(error, as_event=True)
-        return error.exit_code
+    return exit_code_of(lambda: _execute(values), as_events=values["json"])
 
 
 def _execute(values: dict[str, Any]) -> int:

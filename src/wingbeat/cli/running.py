@@ -13,12 +13,12 @@ import click
 import msgspec
 
 from wingbeat.cli.carrying import Carrying
-from wingbeat.cli.failing import report_problem
+from wingbeat.cli.failing import exit_code_of, report_problem
 from wingbeat.cli.speaking import say_facts
 from wingbeat.cli.tuning import tune_process
 from wingbeat.cli.wanted import Wanted, read_wanted
 from wingbeat.client import run_loop
-from wingbeat.errors import ConfigurationError, JournalError, SourceError, WingbeatError
+from wingbeat.errors import ConfigurationError, JournalError, SourceError
 from wingbeat.job import FileJob, Scan, scan
 from wingbeat.job.resuming import Resumption
 from wingbeat.journal import Journal
@@ -43,14 +43,9 @@ READER_GONE = 141
 def execute(values: dict[str, Any]) -> int:
     """Carry out `wingbeat run` with its options, and return the exit code; with ``--json`` errors are events too."""
     try:
-        return _execute(values)
+        return exit_code_of(lambda: _execute(values), as_events=values["json"])
     except BrokenPipeError:
         return READER_GONE
-    except WingbeatError as error:
-        if not values["json"]:
-            raise
-        report_problem(error, as_event=True)
-        return error.exit_code
 
 
 def _execute(values: dict[str, Any]) -> int:

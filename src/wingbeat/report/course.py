@@ -14,7 +14,8 @@ import msgspec
 
 from wingbeat.report.forecast import Course
 from wingbeat.report.svg import (
-    FONT,
+    PAGE_COLOURS,
+    WORDS,
     caption,
     coordinate,
     document,
@@ -32,11 +33,7 @@ _WIDTH, _LEFT, _RIGHT = 960, 76, 128
 _PANEL_HEIGHT, _PANEL_GAP = 120.0, 44.0
 
 _COLOURS: tuple[tuple[str, str, str, str], ...] = (
-    (".paper", "fill", "#ffffff", "#0d1117"),
-    (".ink", "fill", "#1f2328", "#e6edf3"),
-    (".soft", "fill", "#59636e", "#9198a1"),
-    (".halo", "stroke", "#ffffff", "#0d1117"),
-    (".grid", "stroke", "#e7eaee", "#21262d"),
+    *PAGE_COLOURS,
     (".limit", "stroke", "#59636e", "#9198a1"),
     (".pale", "fill", "#f6f8fa", "#131a23"),
     (".hatch", "stroke", "#e3e8ee", "#202c3a"),
@@ -48,10 +45,7 @@ _COLOURS: tuple[tuple[str, str, str, str], ...] = (
 )
 
 _SHAPES = (
-    FONT + ".title{font-size:20px;font-weight:600}.subtitle{font-size:13px}.heading{font-size:14px;font-weight:600}"
-    ".small{font-size:11px}.end{text-anchor:end}.middle{text-anchor:middle}"
-    ".halo{paint-order:stroke;stroke-width:4;stroke-linejoin:round;font-weight:600}"
-    ".grid,.limit{fill:none;shape-rendering:crispEdges}.limit{stroke-dasharray:4 4}"
+    WORDS + ".grid,.limit{fill:none;shape-rendering:crispEdges}.limit{stroke-dasharray:4 4}"
     ".first,.second{fill:none;stroke-width:2;stroke-linejoin:round}.second{stroke-dasharray:7 3}"
     ".area{fill-opacity:.16}.gap{fill:url(#wingbeat-gap)}"
 )

@@ -15,7 +15,8 @@ from wingbeat.model.limit import MINUTE_S, REQUESTS
 from wingbeat.report.learning import enforcement_text, limit_text
 from wingbeat.report.probe import ProbeFound, pace_text
 from wingbeat.report.svg import (
-    FONT,
+    PAGE_COLOURS,
+    WORDS,
     caption,
     coordinate,
     document,
@@ -34,11 +35,7 @@ _BARS = 110
 _MOST_DOTS = 700
 
 _COLOURS: tuple[tuple[str, str, str, str], ...] = (
-    (".paper", "fill", "#ffffff", "#0d1117"),
-    (".ink", "fill", "#1f2328", "#e6edf3"),
-    (".soft", "fill", "#59636e", "#9198a1"),
-    (".halo", "stroke", "#ffffff", "#0d1117"),
-    (".grid", "stroke", "#e7eaee", "#21262d"),
+    *PAGE_COLOURS,
     (".passed", "fill", "#1f6feb", "#4c9aff"),
     (".refused", "fill", "#d1242f", "#ff6a69"),
     (".lost", "fill", "#3d444d", "#d1d7e0"),
@@ -52,10 +49,7 @@ _COLOURS: tuple[tuple[str, str, str, str], ...] = (
 )
 
 _SHAPES = (
-    FONT + ".title{font-size:20px;font-weight:600}.subtitle{font-size:13px}.heading{font-size:14px;font-weight:600}"
-    ".small{font-size:11px}.end{text-anchor:end}.middle{text-anchor:middle}"
-    ".halo{paint-order:stroke;stroke-width:4;stroke-linejoin:round;font-weight:600}"
-    ".grid{fill:none;shape-rendering:crispEdges}"
+    WORDS + ".grid{fill:none;shape-rendering:crispEdges}"
     ".pace,.sum,.limit,.first{fill:none;stroke-linejoin:round}.pace{stroke-width:1.6}.sum{stroke-width:2}"
     ".limit{stroke-width:1.6;stroke-dasharray:6 4}.first{stroke-width:1.4;stroke-dasharray:2 3}"
     ".area{fill-opacity:.16}.dot{fill-opacity:.55}"

@@ -11,6 +11,22 @@ Colours = Sequence[tuple[str, str, str, str]]
 
 FONT = "text{font-family:system-ui,-apple-system,'Segoe UI',Roboto,'Helvetica Neue',Arial,sans-serif;font-size:12px}"
 
+WORDS = (
+    FONT + ".title{font-size:20px;font-weight:600}.subtitle{font-size:13px}.heading{font-size:14px;font-weight:600}"
+    ".small{font-size:11px}.end{text-anchor:end}.middle{text-anchor:middle}"
+    ".halo{paint-order:stroke;stroke-width:4;stroke-linejoin:round;font-weight:600}"
+)
+"""How words look in every picture."""
+
+PAGE_COLOURS: Colours = (
+    (".paper", "fill", "#ffffff", "#0d1117"),
+    (".ink", "fill", "#1f2328", "#e6edf3"),
+    (".soft", "fill", "#59636e", "#9198a1"),
+    (".halo", "stroke", "#ffffff", "#0d1117"),
+    (".grid", "stroke", "#e7eaee", "#21262d"),
+)
+"""Paper, words and grid lines, as in every picture."""
+
 _UNITS: tuple[tuple[float, float, str], ...] = ((1, 0.001, "ms"), (180, 1, "s"), (10_800, 60, "min"))
 """Durations below the first number of seconds are given in units of the second number."""
 

@@ -14,7 +14,8 @@ from xml.sax.saxutils import escape
 import msgspec
 
 from wingbeat.report.svg import (
-    FONT,
+    PAGE_COLOURS,
+    WORDS,
     caption,
     document,
     element,
@@ -89,12 +90,8 @@ _MARK_GRID = 12
 """Side in pixels of the squares that hold one ✕ at most, so that the marks of neighbouring thin rows stay legible."""
 
 _COLOURS: tuple[tuple[str, str, str, str], ...] = (
-    (".paper", "fill", "#ffffff", "#0d1117"),
-    (".ink", "fill", "#1f2328", "#e6edf3"),
-    (".soft", "fill", "#59636e", "#9198a1"),
-    (".halo", "stroke", "#ffffff", "#0d1117"),
+    *PAGE_COLOURS,
     (".clear", "stroke", "#ffffff", "#0d1117"),
-    (".grid", "stroke", "#e7eaee", "#21262d"),
     (".wall", "stroke", "#1f2328", "#e6edf3"),
     (".pale", "fill", "#edf1f6", "#182230"),
     (".hatch", "stroke", "#c0cbd9", "#3f546d"),
@@ -107,9 +104,7 @@ _COLOURS: tuple[tuple[str, str, str, str], ...] = (
 """Class, property, and its colour on light and on dark; plain colours, since not every viewer knows CSS variables."""
 
 _SHAPES = (
-    FONT + ".title{font-size:20px;font-weight:600}.subtitle{font-size:13px}.heading{font-size:14px;font-weight:600}"
-    ".note{font-weight:400;font-size:13px}.small{font-size:11px}.end{text-anchor:end}.middle{text-anchor:middle}"
-    ".halo{paint-order:stroke;stroke-width:4;stroke-linejoin:round;font-weight:600}"
+    WORDS + ".note{font-weight:400;font-size:13px}"
     ".grid,.wall{fill:none;shape-rendering:crispEdges}"
     ".clear,.cross{fill:none;stroke-linecap:round}.clear{stroke-width:4.6}.cross{stroke-width:1.8}"
     ".waiting{fill:url(#wingbeat-waiting)}.failed{fill:url(#wingbeat-failed)}"
